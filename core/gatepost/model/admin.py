@@ -1,0 +1,107 @@
+"""The documents of the coordination server's administration API.
+
+Times are seconds since 1970 (UTC) or None for never. Ids are the database's.
+"""
+
+from __future__ import annotations
+
+from gatepost.model.status import Document
+
+
+class UserDocument(Document, frozen=True, kw_only=True):
+    id: int
+    name: str  # login name: "alice" or "alice@example.org"
+    display_name: str = ""
+    created: float | None = None
+    nodes: int = 0
+
+
+class UserRequest(Document, frozen=True, kw_only=True):
+    """Make a user, or change the fields that are not None."""
+
+    name: str | None = None
+    display_name: str | None = None
+
+
+class KeyDocument(Document, frozen=True, kw_only=True):
+    """A pre-auth key. `secret` is there once, in the answer that made it."""
+
+    id: int
+    user: str  # login name; "" for a key that only gives tags
+    secret: str = ""
+    prefix: str = ""  # the first characters of the secret, to tell keys apart
+    reusable: bool = False
+    ephemeral: bool = False
+    tags: tuple[str, ...] = ()
+    created: float | None = None
+    expires: float | None = None
+    used: int = 0  # how many registrations
+    revoked: bool = False
+
+
+class KeyRequest(Document, frozen=True, kw_only=True):
+    """Ask for a pre-auth key; `lifetime` is in seconds."""
+
+    user: str = ""
+    reusable: bool = False
+    ephemeral: bool = False
+    tags: tuple[str, ...] = ()
+    lifetime: float | None = 3600.0
+
+
+class NodeDocument(Document, frozen=True, kw_only=True):
+    id: int
+    name: str  # DNS label
+    fqdn: str
+    user: str  # login name
+    tags: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    node_key: str = ""
+    machine_key: str = ""
+    operating_system: str = ""
+    client_version: str = ""
+    online: bool = False
+    ephemeral: bool = False
+    created: float | None = None
+    last_seen: float | None = None
+    key_expiry: float | None = None
+    expired: bool = False
+    announced_routes: tuple[str, ...] = ()
+    approved_routes: tuple[str, ...] = ()
+
+
+class NodeRequest(Document, frozen=True, kw_only=True):
+    """Change a node; None leaves a field as it is. `expire` ends its key now."""
+
+    name: str | None = None
+    expire: bool = False
+    approved_routes: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+
+
+class RegistrationDocument(Document, frozen=True, kw_only=True):
+    """A login that waits for somebody to approve it (`AuthURL`)."""
+
+    id: str
+    hostname: str
+    operating_system: str = ""
+    machine_key: str = ""
+    created: float | None = None
+
+
+class ApproveRequest(Document, frozen=True, kw_only=True):
+    """Let a waiting registration in, as a node of this user."""
+
+    user: str
+
+
+class ServerDocument(Document, frozen=True, kw_only=True):
+    """How the server is doing."""
+
+    version: str
+    server_url: str
+    domain: str
+    public_key: str
+    users: int
+    nodes: int
+    connected: int

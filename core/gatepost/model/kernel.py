@@ -1,0 +1,175 @@
+"""Resources that the Linux kernel holds: devices, addresses, routes, rules, switches, filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from gatepost.model.keys import NodePrivate, NodePublic
+from gatepost.model.netmap import FilterRule, IPAddress, IPNetwork
+from gatepost.model.resource import Merge, Resource
+
+Family = Literal[4, 6]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireGuardDevice(Resource):
+    """A WireGuard interface, up, made by the kernel or by wireguard-go, whichever there is.
+
+    `mark` is put on the encrypted packets it sends, so that they never enter the tunnel.
+    """
+
+    identity: ClassVar = ("name",)
+    name: str
+    private_key: NodePrivate
+    port: int  # UDP
+    mark: int
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireGuardPeer(Resource):
+    """A peer of a WireGuard interface.
+
+    `allowed` is empty in what plugins contribute: they say `AllowedPrefix`,
+    and the engine gathers the prefixes of each peer here. The endpoint is not
+    part of it: the path session owns that (see `gatepost.sessions.paths`).
+    """
+
+    identity: ClassVar = ("device", "public_key")
+    device: str
+    public_key: NodePublic
+    allowed: frozenset[IPNetwork] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Address(Resource):
+    """An address of a device, with a host prefix (/32 or /128)."""
+
+    identity: ClassVar = ("device", "address")
+    merge: ClassVar = Merge.UNION
+    device: str
+    address: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Resource):
+    identity: ClassVar = ("table", "destination")
+    table: int
+    destination: IPNetwork
+    device: str | None = None
+    kind: Literal["unicast", "blackhole", "throw"] = "unicast"
+    source: IPAddress | None = None  # the address that this machine's own packets get
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(Resource):
+    """A routing policy rule: packets with `mark` (under `mask`), or all, look into `table`."""
+
+    identity: ClassVar = ("family", "priority")
+    family: Family
+    priority: int
+    table: int
+    mark: int | None = None
+    mask: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl(Resource):
+    """A kernel switch, by its dotted name as `sysctl` prints it."""
+
+    identity: ClassVar = ("name",)
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listen(Resource):
+    """A local port: the socket, the hole in the firewall and the service behind them.
+
+    The engine opens the socket and hands it to the service, so a port has one
+    owner and two plugins that want the same one are told so.
+    """
+
+    identity: ClassVar = ("protocol", "port", "zone")
+    protocol: Literal["tcp", "udp"]
+    port: int
+    zone: Literal["mesh", "lan", "internet"]
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admit(Resource):
+    """Let what the rule describes come in from the mesh; everything else stays out."""
+
+    identity: ClassVar = ("rule",)
+    merge: ClassVar = Merge.UNION
+    rule: FilterRule
+
+
+@dataclass(frozen=True, slots=True)
+class Sender(Resource):
+    """The one device through which packets with a source in `prefix` may come."""
+
+    identity: ClassVar = ("prefix",)
+    prefix: IPNetwork
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forward(Resource):
+    """Let packets through from the mesh to a network, and the answers back."""
+
+    identity: ClassVar = ("destination",)
+    merge: ClassVar = Merge.UNION
+    destination: IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardOut(Resource):
+    """Let packets through from the networks of this site to a network in the mesh."""
+
+    identity: ClassVar = ("destination",)
+    merge: ClassVar = Merge.UNION
+    destination: IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Masquerade(Resource):
+    """Rewrite the source of packets from the mesh to a network to this machine's own address."""
+
+    identity: ClassVar = ("destination",)
+    merge: ClassVar = Merge.UNION
+    destination: IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Translate(Resource):
+    """Rewrite one destination prefix to another (4via6, overlapping sites)."""
+
+    identity: ClassVar = ("outside",)
+    outside: IPNetwork
+    inside: IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class ClampMss(Resource):
+    """Keep TCP segments to a network small enough for the tunnel."""
+
+    identity: ClassVar = ("destination",)
+    merge: ClassVar = Merge.UNION
+    destination: IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class PacketFilter(Resource):
+    """The whole nftables table, as one text that `nft -f` loads in one transaction.
+
+    Made by the engine from `Admit`, `Sender`, `Forward`, `Masquerade`, `Listen`
+    and `ClampMss`; plugins do not contribute it. `text` is canonical: the same
+    wishes always give the same text.
+    """
+
+    identity: ClassVar = ("table",)
+    table: str
+    text: str

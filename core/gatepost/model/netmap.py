@@ -1,0 +1,148 @@
+"""What the coordination server has told this node about the mesh.
+
+A netmap is one immutable snapshot. Nothing in the node edits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from types import MappingProxyType
+
+from gatepost.model.keys import DiscoPublic, NodePublic
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+
+MESH_V4 = IPv4Network("100.64.0.0/10")
+MESH_V6 = IPv6Network("fd7a:115c:a1e0::/48")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A UDP address of a node; `port` is 1 to 65535."""
+
+    address: IPAddress
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)  # noqa: PLR2004
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One machine of the mesh, as every other machine sees it.
+
+    `name` is the fully qualified name without the trailing dot. `allowed` is
+    what WireGuard lets through: the node's own addresses and the routes it was
+    granted. `primary_routes` is the part of `allowed` that is not its own.
+    `home_derp` 0 means unknown. `online` None means the server did not say.
+    """
+
+    id: int
+    key: NodePublic
+    name: str
+    addresses: tuple[IPAddress, ...]
+    allowed: tuple[IPNetwork, ...] = ()
+    disco: DiscoPublic | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    home_derp: int = 0
+    user: int = 0
+    tags: tuple[str, ...] = ()
+    online: bool | None = None
+    last_seen: datetime | None = None
+    key_expiry: datetime | None = None
+    expired: bool = False
+    authorized: bool = True
+    capability_version: int = 0
+    operating_system: str = ""
+    capabilities: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+
+    @property
+    def label(self) -> str:
+        """The first part of the name, as people call the machine."""
+        return self.name.partition(".")[0]
+
+    @property
+    def routes(self) -> tuple[IPNetwork, ...]:
+        """The networks behind the node: `allowed` without its own addresses."""
+        own = {ip_network(a) for a in self.addresses}
+        return tuple(n for n in self.allowed if n not in own)
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """Ports `first` to `last`, both included; 0 to 65535 is any."""
+
+    first: int = 0
+    last: int = 65535
+
+    @property
+    def is_any(self) -> bool:
+        return (self.first, self.last) == (0, 65535)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRange:
+    """Addresses `first` to `last`, both included and of one version."""
+
+    first: IPAddress
+    last: IPAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterRule:
+    """Who may open connections to what on this node and behind it.
+
+    An empty `protocols` stands for TCP, UDP and ICMP of both versions. Ports
+    count only for protocols that have them. Source: protocol document 6.1.
+    """
+
+    sources: tuple[AddressRange, ...]
+    destinations: tuple[tuple[AddressRange, PortRange], ...]
+    protocols: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DerpNode:
+    """One server of a region. `certificate_name` may be `sha256-raw:<hex>` (a pinned leaf)."""
+
+    name: str
+    host: str
+    port: int = 443  # TCP
+    stun_port: int = 3478  # UDP; -1 means none
+    address_v4: IPv4Address | None = None
+    address_v6: IPv6Address | None = None
+    certificate_name: str = ""
+    insecure: bool = False
+    stun_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DerpRegion:
+    id: int
+    code: str
+    name: str
+    nodes: tuple[DerpNode, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetMap:
+    """The mesh as one node may see it. `peers` are sorted by id.
+
+    `filter` None means that the server never sent one: nothing may come in.
+    `users` maps a user id to the login name.
+    """
+
+    me: Node
+    peers: tuple[Node, ...] = ()
+    domain: str = "mesh.example"
+    filter: tuple[FilterRule, ...] | None = None
+    derp: tuple[DerpRegion, ...] = ()
+    users: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    ssh_rules: tuple[str, ...] = ()

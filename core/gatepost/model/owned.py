@@ -1,0 +1,24 @@
+"""Everything on this machine that is ours, so that it can be told apart from everybody else's.
+
+Removal touches only what carries one of these marks. Numbers that people know
+from the field's most used client (routing table 52, rule priorities from
+5210, the mark's mask) are kept, so that existing firewall rules keep working.
+"""
+
+from __future__ import annotations
+
+DEVICE = "gatepost0"  # the WireGuard interface
+ROUTE_TABLE = 52
+ROUTE_PROTOCOL = 152  # rtm_protocol of our routes; unassigned in /etc/iproute2/rt_protos
+RULE_PRIORITIES = range(5200, 5300)
+BYPASS_PRIORITY = 5210  # our own encrypted packets: never into the tunnel
+MESH_PRIORITY = 5270  # everything else: look into our table
+MARK = 0x80000  # packets that WireGuard itself sends
+MARK_MASK = 0xFF0000
+NFT_TABLE = "gatepost"  # family inet: packet filter, forwarding, masquerade
+NFT_PATH_TABLE = "gatepost-path"  # family inet: disco and STUN steering
+SYSCTL_DIRECTORY = "gatepost"  # name of our file in sysctl.d, if any
+
+WIREGUARD_PORT = 41641  # UDP, the port peers see
+DISCO_PORT_OFFSET = 1  # the socket behind the steering rules listens on WIREGUARD_PORT + 1
+MTU = 1280  # octets inside the tunnel; fits every path that carries IPv6

@@ -1,0 +1,93 @@
+"""Resources that are running code or files: services, handlers, certificates, watches."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar, Literal, Protocol
+
+from gatepost.model.netmap import IPAddress, IPNetwork
+from gatepost.model.observed import Watch
+from gatepost.model.resource import Merge, Resource
+
+
+class ServiceContext(Protocol):
+    """What a running service may touch."""
+
+    async def answer(self, watch: Watch[Any], value: object) -> None:
+        """Publish one observation."""
+        ...
+
+    def status(self) -> str:
+        """Return the node's status document as JSON text."""
+        ...
+
+
+Run = Callable[[ServiceContext, Any], Awaitable[None]]
+Serve = Callable[[bytes], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Resource):
+    """An async function kept running with these parameters.
+
+    The engine restarts it when the parameters change and cancels it when no
+    plugin asks for it.
+    """
+
+    identity: ClassVar = ("name",)
+    name: str
+    run: Run
+    params: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handler(Resource):
+    """One URL of an HTTP surface."""
+
+    identity: ClassVar = ("surface", "path")
+    surface: Literal["peer", "local"]
+    path: str
+    serve: Serve
+    capability: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate(Resource):
+    identity: ClassVar = ("name",)
+    merge: ClassVar = Merge.UNION
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchNames(Watch[frozenset[IPAddress]]):
+    """The addresses that clients have been given for a domain."""
+
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchFact(Watch[str]):
+    """A fact about this machine that a registered probe knows how to read."""
+
+    name: str
+    every: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchLinks(Watch[tuple[str, ...]]):
+    """The names of the links that are up."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNetworks:
+    """The networks that this machine's other interfaces are attached to, and its own addresses."""
+
+    networks: tuple[IPNetwork, ...] = ()
+    addresses: tuple[IPAddress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WatchLocalNetworks(Watch[LocalNetworks]):
+    """What this machine is attached to, re-read when the kernel says that it changed."""

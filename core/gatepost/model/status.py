@@ -1,0 +1,200 @@
+"""The documents of the local API: one shape for the command line, the web UI and monitoring.
+
+Times are seconds since 1970 (UTC) or None for never. Octet counts are since
+the interface was made. Unknown fields are ignored on the way in, so an older
+client can read a newer daemon.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from gatepost.model.resource import Level
+
+State = Literal["Stopped", "NeedsLogin", "NeedsMachineAuth", "Starting", "Running"]
+PathKind = Literal["direct", "relay", "derp", "none"]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The base of every document."""
+
+
+class NoticeDocument(Document, frozen=True, kw_only=True):
+    code: str
+    text: str
+    level: Literal["info", "warning", "error"] = "warning"
+
+
+class SelfDocument(Document, frozen=True, kw_only=True):
+    id: int
+    name: str  # fully qualified, no trailing dot
+    key: str
+    addresses: tuple[str, ...]
+    user: str = ""
+    tags: tuple[str, ...] = ()
+    key_expiry: float | None = None
+
+
+class WireGuardDocument(Document, frozen=True, kw_only=True):
+    backend: Literal["kernel", "wireguard-go", "none"]
+    device: str
+    port: int
+    mtu: int
+
+
+class DerpDocument(Document, frozen=True, kw_only=True):
+    """`home` 0: no region chosen yet."""
+
+    home: int = 0
+    name: str = ""
+    connected: bool = False
+
+
+class RoutesDocument(Document, frozen=True, kw_only=True):
+    advertised: tuple[str, ...] = ()
+    approved: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
+
+
+class PeerDocument(Document, frozen=True, kw_only=True):
+    """One peer. `endpoint` is the address of a direct path; `relay` names the DERP region."""
+
+    id: int
+    name: str
+    key: str
+    addresses: tuple[str, ...]
+    routes: tuple[str, ...] = ()
+    user: str = ""
+    tags: tuple[str, ...] = ()
+    operating_system: str = ""
+    online: bool | None = None
+    last_seen: float | None = None
+    expired: bool = False
+    path: PathKind = "none"
+    endpoint: str = ""
+    relay: str = ""
+    latency: float | None = None  # seconds, of the path in use
+    last_handshake: float | None = None
+    received: int = 0  # octets
+    sent: int = 0  # octets
+
+
+class Status(Document, frozen=True, kw_only=True):
+    version: str
+    state: State
+    login_server: str = ""
+    auth_url: str = ""
+    control_connected: bool = False
+    netmap_time: float | None = None
+    netmap_stored: bool = False  # running on the stored netmap because the server is away
+    domain: str = ""
+    node: SelfDocument | None = None
+    wireguard: WireGuardDocument | None = None
+    derp: DerpDocument = DerpDocument()
+    routes: RoutesDocument = RoutesDocument()
+    peers: tuple[PeerDocument, ...] = ()
+    notices: tuple[NoticeDocument, ...] = ()
+
+
+class FieldDocument(Document, frozen=True, kw_only=True):
+    """One setting of a plugin, enough to draw a form or a flag from."""
+
+    name: str  # as written in the settings file: words joined by "-"
+    kind: Literal["text", "number", "switch", "choice", "list"]
+    default: str | int | float | bool | tuple[str, ...] | None
+    value: str | int | float | bool | tuple[str, ...] | None
+    title: str = ""
+    help: str = ""
+    choices: tuple[str, ...] = ()
+
+
+class PluginDocument(Document, frozen=True, kw_only=True):
+    name: str
+    title: str
+    summary: str
+    enabled: bool
+    required: bool = False
+    error: str = ""
+    fields: tuple[FieldDocument, ...] = ()
+
+
+class ChangeDocument(Document, frozen=True, kw_only=True):
+    """One line of `gatepost plan`."""
+
+    action: Literal["add", "change", "remove"]
+    kind: str
+    text: str
+    plugins: tuple[str, ...] = ()
+
+
+class ReasonDocument(Document, frozen=True, kw_only=True):
+    """One answer of `gatepost explain`: what is there and who wants it."""
+
+    kind: str
+    text: str
+    plugins: tuple[str, ...]
+    source: str = ""  # the input it comes from: the netmap, a setting, an observation
+    present: bool = True
+
+
+class PingDocument(Document, frozen=True, kw_only=True):
+    """The result of one try. `latency` is in seconds; None means no answer in time."""
+
+    target: str
+    address: str
+    latency: float | None
+    path: PathKind = "none"
+    via: str = ""  # endpoint or DERP region
+    error: str = ""
+
+
+class RegionDocument(Document, frozen=True, kw_only=True):
+    id: int
+    code: str
+    name: str
+    latency: float | None = None  # seconds
+
+
+class NetcheckDocument(Document, frozen=True, kw_only=True):
+    udp: bool
+    ipv4: str = ""  # our address and port as the STUN servers see them
+    ipv6: str = ""
+    mapping_varies: bool | None = None
+    preferred_derp: int = 0
+    regions: tuple[RegionDocument, ...] = ()
+
+
+class UpRequest(Document, frozen=True, kw_only=True):
+    """What `gatepost up` and `gatepost set` may change; None leaves a setting as it is."""
+
+    login_server: str | None = None
+    auth_key: str | None = None
+    hostname: str | None = None
+    accept_routes: bool | None = None
+    advertise_routes: tuple[str, ...] | None = None
+    advertise_tags: tuple[str, ...] | None = None
+    snat_subnet_routes: bool | None = None
+    force_reauth: bool = False
+
+
+class PluginRequest(Document, frozen=True, kw_only=True):
+    """Switch a plugin or change some of its settings (name to value); None leaves it."""
+
+    enabled: bool | None = None
+    settings: dict[str, str | int | float | bool | list[str] | None] | None = None
+
+
+class ErrorDocument(Document, frozen=True, kw_only=True):
+    """The body of every answer with a status of 400 and above."""
+
+    error: str
+    hint: str = ""
+
+
+LEVEL_NAMES: dict[Level, Literal["info", "warning", "error"]] = {
+    Level.INFO: "info",
+    Level.WARNING: "warning",
+    Level.ERROR: "error",
+}

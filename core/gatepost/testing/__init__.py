@@ -1,0 +1,1 @@
+"""What plugin authors and our own tests share: makers, fakes, network namespaces, the lab."""

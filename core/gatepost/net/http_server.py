@@ -135,7 +135,8 @@ class HttpConnection(asyncio.Protocol):
         self._leave()
 
     def eof_received(self) -> bool:
-        return self._busy  # a half-closed client may still want its answer
+        # A half-closed client may still want its answer; TLS has no half-closed state.
+        return self._busy and self._transport.get_extra_info("ssl_object") is None
 
     def pause_writing(self) -> None:
         self._writable.clear()

@@ -98,6 +98,14 @@ class Status(Document, frozen=True, kw_only=True):
     notices: tuple[NoticeDocument, ...] = ()
 
 
+class VersionDocument(Document, frozen=True, kw_only=True):
+    """`capability` is the newest capability version of the control protocol that it speaks."""
+
+    version: str
+    capability: int = 0
+    python: str = ""
+
+
 class FieldDocument(Document, frozen=True, kw_only=True):
     """One setting of a plugin, enough to draw a form or a flag from."""
 

@@ -1,0 +1,80 @@
+"""What a node can be asked and told: the interface behind the local API.
+
+The daemon implements it, `server.py` routes HTTP to it, and tests put a small
+node with behaviour behind it. Every method may raise a GatepostError; the
+router turns its class into a status (see `router.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gatepost.model.status import (
+    ChangeDocument,
+    NetcheckDocument,
+    PingDocument,
+    PluginDocument,
+    PluginRequest,
+    ReasonDocument,
+    Status,
+    UpRequest,
+    VersionDocument,
+)
+
+
+class NodeApi(Protocol):
+    """One node. None of these waits for the network, except `ping` and `netcheck`."""
+
+    async def version(self) -> VersionDocument: ...
+
+    async def status(self, *, peers: bool = True) -> Status:
+        """Report the node; `peers` False leaves the peers out (cheap, for polling)."""
+        ...
+
+    async def up(self, request: UpRequest) -> Status:
+        """Store the settings given, want the mesh up, and return at once.
+
+        The caller follows with `status` until the state is Running, or shows
+        `auth_url` when it appears. An auth key is used, never shown again.
+        """
+        ...
+
+    async def down(self) -> Status:
+        """Want the mesh down; the node stays registered."""
+        ...
+
+    async def logout(self) -> Status:
+        """Tell the coordination server that this node's key ends now, and forget it."""
+        ...
+
+    async def settings(self) -> UpRequest:
+        """Return the settings in use; every field is set, `auth_key` is None."""
+        ...
+
+    async def change_settings(self, request: UpRequest) -> UpRequest:
+        """Change the fields that are not None and return all of them."""
+        ...
+
+    async def plan(self) -> tuple[ChangeDocument, ...]:
+        """Return what the next round would change on this machine, without writing."""
+        ...
+
+    async def explain(self, what: str) -> tuple[ReasonDocument, ...]:
+        """Say who wants a thing: a prefix, an address, a port or a name; empty if nobody."""
+        ...
+
+    async def plugins(self) -> tuple[PluginDocument, ...]: ...
+
+    async def change_plugin(self, name: str, request: PluginRequest) -> PluginDocument:
+        """Switch or configure a plugin; raise NotFoundError for an unknown name."""
+        ...
+
+    async def ping(self, target: str, seconds: float) -> PingDocument:
+        """Ask one peer (name or mesh address) for an answer, at most `seconds` long.
+
+        No answer in time is a document without latency; a target that is no
+        peer raises NotFoundError.
+        """
+        ...
+
+    async def netcheck(self) -> NetcheckDocument: ...

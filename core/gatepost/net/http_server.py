@@ -291,9 +291,9 @@ def peer_of(transport: asyncio.BaseTransport) -> Peer:
 
 
 def _groups_of(sock: socket.socket) -> tuple[int, ...]:
-    """Return the peer's supplementary groups, as they were when it connected (at most 1024)."""
+    """Return the peer's supplementary groups, as they were when it connected (at most 256)."""
     try:
-        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * 1024)
+        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
     except OSError as error:
         log.warning("a peer's groups cannot be read, it counts as in none: %s", error)
         return ()

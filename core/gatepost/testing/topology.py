@@ -1,0 +1,211 @@
+"""The ground of the lab: an internet, sites with or without a NAT router, and their LANs.
+
+    internet 203.0.113.1 ───────────┬─────────────────────┬─────────────── ...
+                                    │ 198.51.100.4n/30    │ 2001:db8:ffff:n::/64
+                              (router: NAT)               │
+                                    │ 192.168.n.0/24      │ 2001:db8:n::/64
+                                   box  ◄─ Gatepost runs here
+                                    │ 10.n.0.0/24           fd0a:n::/64
+                                   host ◄─ knows nothing of Gatepost
+
+Sites are numbered from 1. Nothing of Gatepost is here: this is what a company
+has before it installs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from gatepost.testing.netns import Machine, Machines, connect
+
+INTERNET_V4 = IPv4Address("203.0.113.1")
+INTERNET_V6 = IPv6Address("2001:db8::1")
+PREFIX_V6 = 64
+
+
+class Nat(Enum):
+    """What stands between a box and the internet."""
+
+    NONE = "none"  # the box has public addresses
+    FULL_CONE = "full cone"  # one mapping for everybody; everybody may answer
+    PORT_RESTRICTED = "port restricted"  # one mapping; only who was written to may answer
+    SYMMETRIC = "symmetric"  # another mapping for each destination
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One site. `number` is 1 to 60; all its addresses follow from it."""
+
+    name: str
+    number: int
+    nat: Nat
+    box: Machine
+    host: Machine
+    router: Machine | None = None
+
+    @property
+    def lan_v4(self) -> IPv4Network:
+        return IPv4Network(f"10.{self.number}.0.0/24")
+
+    @property
+    def lan_v6(self) -> IPv6Network:
+        return IPv6Network(f"fd0a:{self.number:x}::/64")
+
+    @property
+    def host_v4(self) -> IPv4Address:
+        return self.lan_v4[2]
+
+    @property
+    def host_v6(self) -> IPv6Address:
+        return self.lan_v6[2]
+
+    @property
+    def public_v4(self) -> IPv4Address:
+        """The address the internet sees: the box's own, or its router's."""
+        return _uplink_v4(self.number)[2]
+
+    @property
+    def public_v6(self) -> IPv6Address:
+        """The box's own address with or without a router: IPv6 is not translated."""
+        return (_inside_v6 if self.router else _uplink_v6)(self.number)[2]
+
+    @property
+    def edge(self) -> Machine:
+        """The machine that is plugged into the internet."""
+        return self.router or self.box
+
+
+def _uplink_v4(number: int) -> IPv4Network:
+    return IPv4Network((int(IPv4Address("198.51.100.0")) + 4 * number, 30))
+
+
+def _uplink_v6(number: int) -> IPv6Network:
+    return IPv6Network(f"2001:db8:ffff:{number:x}::/64")
+
+
+def _inside_v4(number: int) -> IPv4Network:
+    return IPv4Network(f"192.168.{number}.0/24")
+
+
+def _inside_v6(number: int) -> IPv6Network:
+    return IPv6Network(f"2001:db8:{number:x}::/64")
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """An internet with its sites, in order of their numbers."""
+
+    internet: Machine
+    sites: tuple[Site, ...]
+
+    def site(self, name: str) -> Site:
+        """Return the site of this name; raise StopIteration when there is none."""
+        return next(site for site in self.sites if site.name == name)
+
+    def block_udp(self) -> None:
+        """Let the internet carry no UDP, as some hotels' and companies' networks do."""
+        self.internet.nft(
+            "table inet weather { chain carry { type filter hook forward priority 0;"
+            " meta l4proto udp drop; }; }"
+        )
+
+    def allow_udp(self) -> None:
+        """Undo block_udp."""
+        self.internet.run("nft", "delete", "table", "inet", "weather")
+
+
+def build(owner: Machines, nats: dict[str, Nat]) -> Topology:
+    """Build an internet and one site per entry of `nats`, which maps its name to its router."""
+    names = ["internet"]
+    for name, nat in nats.items():
+        names += [f"box-{name}", f"host-{name}"]
+        names += [f"router-{name}"] if nat is not Nat.NONE else []
+    made = {machine.name: machine for machine in owner.add(*names)}
+    internet = made["internet"]
+    internet.ip(f"address add {INTERNET_V4}/32 dev lo", f"address add {INTERNET_V6}/128 dev lo")
+    internet.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+    sites = tuple(
+        Site(name, n, nat, made[f"box-{name}"], made[f"host-{name}"], made.get(f"router-{name}"))
+        for n, (name, nat) in enumerate(nats.items(), start=1)
+    )
+    for site in sites:
+        _connect_site(internet, site)
+    return Topology(internet, sites)
+
+
+def _connect_site(internet: Machine, site: Site) -> None:
+    connect(internet, f"site-{site.number}", site.edge, "wan0")
+    v4, v6 = _uplink_v4(site.number), _uplink_v6(site.number)
+    internet.ip(
+        f"address add {v4[1]}/30 dev site-{site.number}",
+        f"address add {v6[1]}/{PREFIX_V6} dev site-{site.number}",
+        f"route add {_inside_v6(site.number)} via {v6[2]}",
+    )
+    _set_up_edge(site.edge, "wan0", v4, v6)
+    if site.router:
+        _connect_router(site, site.router)
+    connect(site.box, "lan0", site.host, "eth0")
+    site.box.ip(
+        f"address add {site.lan_v4[1]}/24 dev lan0",
+        f"address add {site.lan_v6[1]}/{PREFIX_V6} dev lan0",
+    )
+    _set_up_edge(site.host, "eth0", site.lan_v4, site.lan_v6)
+
+
+def _connect_router(site: Site, router: Machine) -> None:
+    connect(router, "inside0", site.box, "wan0")
+    v4, v6 = _inside_v4(site.number), _inside_v6(site.number)
+    router.ip(
+        f"address add {v4[1]}/24 dev inside0",
+        f"address add {v6[1]}/{PREFIX_V6} dev inside0",
+    )
+    _set_up_edge(site.box, "wan0", v4, v6)
+    router.nft(_router_rules(site.nat, v4[2]))
+    router.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+
+
+def _set_up_edge(machine: Machine, link: str, v4: IPv4Network, v6: IPv6Network) -> None:
+    """Give `machine` the second address of both networks and the first as its gateway."""
+    machine.ip(
+        f"address add {v4[2]}/{v4.prefixlen} dev {link}",
+        f"address add {v6[2]}/{PREFIX_V6} dev {link}",
+        f"route add default via {v4[1]}",
+        f"route add default via {v6[1]}",
+    )
+
+
+def _router_rules(nat: Nat, box: IPv4Address) -> str:
+    """Return a home router's nftables rules.
+
+    Unasked packets to the router itself are dropped, as real ones do. Without
+    that, a peer's packet that comes before ours makes a conntrack entry of its
+    own, ours collides with it and leaves from another port.
+    """
+    mapping = "masquerade fully-random" if nat is Nat.SYMMETRIC else "masquerade"
+    cone = nat is Nat.FULL_CONE
+    to_box = f'iifname "wan0" udp dport 1024-65535 dnat ip to {box}' if cone else ""
+    unasked = "accept" if cone else "drop"
+    return f"""
+table inet router {{
+  chain to_router {{
+    type filter hook input priority 0; policy accept;
+    iifname "wan0" ct state new meta l4proto {{ tcp, udp }} drop
+  }}
+  chain through {{
+    type filter hook forward priority 0; policy accept;
+    iifname "wan0" ct status dnat accept
+    iifname "wan0" ct state new {unasked}
+    iifname "wan0" ct state invalid drop
+  }}
+  chain before {{
+    type nat hook prerouting priority dstnat;
+    {to_box}
+  }}
+  chain after {{
+    type nat hook postrouting priority srcnat;
+    oifname "wan0" meta nfproto ipv4 {mapping}
+  }}
+}}
+"""

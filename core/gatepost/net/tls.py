@@ -1,0 +1,200 @@
+"""TLS as the mesh uses it: whom to trust, and the certificate of a server without a public name.
+
+An appliance in a LAN has no name that a public authority would sign. So it
+signs its own certificate, and the coordination server tells every node the
+SHA-256 of it (`sha256-raw:…` in the DERP map): the node trusts exactly that one.
+Source: protocol document 1.16 and 3.4.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from gatepost.errors import Malformed, SettingsError, Unauthentic
+from gatepost.model.netmap import DerpNode
+
+PIN_PREFIX = "sha256-raw:"
+META_PREFIX = "derpkey"  # common name of the extra certificate with which derper announces its key
+_PIN_DIGITS = 64
+_ALPN = ["http/1.1"]  # h2 has neither Upgrade nor hand-over
+
+
+@dataclass(frozen=True, slots=True)
+class SystemRoots:
+    """Trust what the operating system trusts, for this host name or address."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """Trust one certificate: `fingerprint` is the SHA-256 of its DER form, 64 lower-case digits.
+
+    It must also be valid today and bear `name`, unless that is empty.
+    """
+
+    fingerprint: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Insecure:
+    """Trust anybody. DERP payloads are sealed end to end, so only traffic analysis is at stake."""
+
+    name: str
+
+
+Trust = SystemRoots | Pinned | Insecure
+
+
+def trust_of(node: DerpNode) -> Trust:
+    """Say what a DERP map asks for; raise `Malformed` for a pin that is not one."""
+    if node.insecure:
+        return Insecure(node.host)
+    if node.certificate_name.startswith(PIN_PREFIX):
+        return Pinned(read_pin(node.certificate_name), node.host)
+    return SystemRoots(node.certificate_name or node.host)
+
+
+def read_pin(text: str) -> str:
+    """Return the 64 digits of `sha256-raw:<digits>`; raise `Malformed`."""
+    digits = text.removeprefix(PIN_PREFIX)
+    if len(digits) != _PIN_DIGITS or set(digits) - set("0123456789abcdef"):
+        raise Malformed(f"{text[:90]!r} is not {PIN_PREFIX} and 64 lower-case hexadecimal digits")
+    return digits
+
+
+def client_context(trust: Trust) -> ssl.SSLContext:
+    """Make the context for connections under `trust`. Costs 10 ms for system roots: keep it.
+
+    For `Pinned`, OpenSSL checks nothing: `check_server` must be called after
+    the handshake, before the first byte is sent.
+    """
+    context = ssl.create_default_context()
+    if not isinstance(trust, SystemRoots):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(_ALPN)
+    return context
+
+
+def check_server(connection: ssl.SSLObject, trust: Trust, now: datetime) -> None:
+    """Raise `Unauthentic` unless the other end is who `trust` says. `now` has a time zone."""
+    if isinstance(trust, Pinned):
+        check_chain(_chain_of(connection), trust, now)
+
+
+def check_chain(chain: Sequence[bytes], trust: Pinned, now: datetime) -> None:
+    """Check the certificates that a server sent (DER, leaf first) as `check_server` does."""
+    parsed = [(raw, _parse(raw)) for raw in chain]
+    own = [(raw, c) for raw, c in parsed if not _common_name(c).startswith(META_PREFIX)]
+    if len(own) != 1:
+        raise Unauthentic(f"the server sent {len(own)} certificates where one is pinned")
+    raw, certificate = own[0]
+    if fingerprint(raw) != trust.fingerprint:
+        raise Unauthentic(
+            f"the server's certificate is {fingerprint(raw)}, pinned is {trust.fingerprint}"
+        )
+    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not first <= now <= last:
+        raise Unauthentic(
+            f"the server's certificate is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d}, "
+            f"and this machine's clock says {now:%Y-%m-%d}"
+        )
+    if trust.name and not _bears(certificate, trust.name):
+        raise Unauthentic(f"the server's certificate is not for {trust.name}")
+
+
+def fingerprint(leaf: bytes) -> str:
+    """Return the SHA-256 of a certificate's DER form, as pins are written: lower-case digits."""
+    return hashlib.sha256(leaf).hexdigest()
+
+
+def server_context(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
+    """Make a listener's context from PEM files; the key may stand in the certificate's file.
+
+    TLS 1.2 or newer. The client's cipher order is followed, because a client
+    without AES instructions knows better; no session tickets, because a relay's
+    connections live for days. Raise `SettingsError` with the file and the way out.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.num_tickets = 0
+    context.set_alpn_protocols(_ALPN)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # also ssl.SSLError
+        raise SettingsError(
+            f"certificate {certificate} with key {key or certificate} cannot be used: {error}; "
+            "give PEM files that belong together and that this user may read"
+        ) from error
+    return context
+
+
+def leaf_of(certificate: Path) -> bytes:
+    """Return the first certificate of a PEM file in DER form; raise `SettingsError`."""
+    try:
+        return ssl.PEM_cert_to_DER_cert(_first_certificate(certificate.read_text("ascii")))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{certificate} holds no certificate: {error}; give a PEM file"
+        ) from error
+
+
+def _first_certificate(text: str) -> str:
+    start = text.index("-----BEGIN CERTIFICATE-----")
+    tail = "-----END CERTIFICATE-----"
+    return text[start : text.index(tail, start) + len(tail)]
+
+
+def _chain_of(connection: ssl.SSLObject) -> list[bytes]:
+    """Return what the server sent, DER, leaf first. Public since Python 3.13 only."""
+    public: Callable[[], list[bytes]] | None = getattr(connection, "get_unverified_chain", None)
+    if public is not None:
+        return list(public())
+    inner: Any = getattr(connection, "_sslobj")  # noqa: B009  # private in 3.11 and 3.12, untyped
+    return [ssl.PEM_cert_to_DER_cert(c.public_bytes()) for c in inner.get_unverified_chain() or ()]
+
+
+def _parse(raw: bytes) -> x509.Certificate:
+    try:
+        return x509.load_der_x509_certificate(raw)
+    except ValueError as error:
+        raise Unauthentic(f"the server's certificate cannot be read: {error}") from error
+
+
+def _common_name(certificate: x509.Certificate) -> str:
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if names else ""
+
+
+def _bears(certificate: x509.Certificate, name: str) -> bool:
+    """Look for a host name or address among the subject's alternative names (RFC 6125)."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return False
+    with contextlib.suppress(ValueError):
+        return ip_address(name) in extension.value.get_values_for_type(x509.IPAddress)
+    wanted = name.lower().rstrip(".")
+    under = "*." + wanted.partition(".")[2]
+    held = {n.lower().rstrip(".") for n in extension.value.get_values_for_type(x509.DNSName)}
+    return wanted in held or under in held
+
+
+def utc_now() -> datetime:
+    """Read the clock that certificates are checked by."""
+    return datetime.now(UTC)

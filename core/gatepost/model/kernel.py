@@ -64,7 +64,10 @@ class Route(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule(Resource):
-    """A routing policy rule: packets with `mark` (under `mask`), or all, look into `table`."""
+    """A routing policy rule: packets with `mark` (under `mask`), or all, look into `table`.
+
+    `invert` turns it round: packets without that mark (`ip rule add not fwmark …`).
+    """
 
     identity: ClassVar = ("family", "priority")
     family: Family
@@ -72,6 +75,7 @@ class Rule(Resource):
     table: int
     mark: int | None = None
     mask: int | None = None
+    invert: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 DEVICE = "gatepost0"  # the WireGuard interface
 ROUTE_TABLE = 52
+MAIN_TABLE = 254  # not ours: where the kernel keeps ordinary routes
 ROUTE_PROTOCOL = 152  # rtm_protocol of our routes; unassigned in /etc/iproute2/rt_protos
 RULE_PRIORITIES = range(5200, 5300)
-BYPASS_PRIORITY = 5210  # our own encrypted packets: never into the tunnel
-MESH_PRIORITY = 5270  # everything else: look into our table
-MARK = 0x80000  # packets that WireGuard itself sends
+MESH_PRIORITY = 5270  # what does not carry our mark looks into our table before the main one
+MARK = 0x80000  # packets of ours that must never enter the tunnel: WireGuard's, the server's, DERP's
 MARK_MASK = 0xFF0000
 NFT_TABLE = "gatepost"  # family inet: packet filter, forwarding, masquerade
 NFT_PATH_TABLE = "gatepost-path"  # family inet: disco and STUN steering

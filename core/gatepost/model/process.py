@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Literal, Protocol
 
+from gatepost.model.keys import NodePrivate
 from gatepost.model.netmap import IPAddress, IPNetwork
 from gatepost.model.observed import Watch
 from gatepost.model.resource import Merge, Resource
@@ -21,6 +22,10 @@ class ServiceContext(Protocol):
 
     def status(self) -> str:
         """Return the node's status document as JSON text."""
+        ...
+
+    def sockets(self) -> tuple[int, ...]:
+        """Return the file descriptors of this service's `Listen` sockets, bound and open."""
         ...
 
 
@@ -91,3 +96,16 @@ class LocalNetworks:
 @dataclass(frozen=True, slots=True)
 class WatchLocalNetworks(Watch[LocalNetworks]):
     """What this machine is attached to, re-read when the kernel says that it changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What this node is: its WireGuard key, and the UDP port that peers see (1 to 65535)."""
+
+    private_key: NodePrivate
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchNodeFacts(Watch[NodeFacts | None]):
+    """The key and the port of this node; None before there is a key."""

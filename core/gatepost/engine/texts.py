@@ -1,0 +1,102 @@
+"""Resources and changes in words, the same in notices, `gatepost plan` and `gatepost explain`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from dataclasses import MISSING, fields
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import cast
+
+from gatepost.model.kernel import PacketFilter
+from gatepost.model.keys import Key
+from gatepost.model.netmap import AddressRange, Endpoint, FilterRule, PortRange
+from gatepost.model.resource import Change, Resource
+
+_LONGEST_LIST = 6  # items shown of a list
+
+
+def kind_of(resource: Resource) -> str:
+    return type(resource).__name__
+
+
+def text_of(resource: Resource) -> str:
+    """Say in one line what should be true; what has its default value is left out."""
+    if isinstance(resource, PacketFilter):
+        return f"PacketFilter {resource.table} ({resource.text.count(chr(10))} lines)"
+    identity, rest = list[str](), list[str]()
+    for field in fields(resource):
+        value: object = getattr(resource, field.name)
+        if field.name in resource.identity:
+            identity.append(_value(value))
+        elif field.default is MISSING or value != field.default:
+            rest.append(f"{field.name.replace('_', '-')} {_value(value)}")
+    text = f"{kind_of(resource)} {' '.join(identity)}"
+    return f"{text}, {', '.join(rest)}" if rest else text
+
+
+def change_text(change: Change) -> str:
+    """Say in one line what a step does, with the old value where it replaces one."""
+    match change.old, change.new:
+        case PacketFilter() as old, PacketFilter() as new:
+            return f"{text_of(new)}: {_difference(old.text, new.text)}"
+        case Resource() as old, Resource() as new:
+            return f"{text_of(new)} (was: {text_of(old)})"
+        case _, Resource() as new:
+            return text_of(new)
+        case Resource() as old, _:
+            return text_of(old)
+        case _:
+            return str(change.key)
+
+
+def _difference(old: str, new: str) -> str:
+    lines = list(difflib.ndiff(old.splitlines(), new.splitlines()))
+    added = sum(line.startswith("+ ") for line in lines)
+    removed = sum(line.startswith("- ") for line in lines)
+    return f"{added} lines more, {removed} lines less"
+
+
+def _value(value: object) -> str:
+    match value:
+        case Key():
+            return value.short
+        case IPv4Address() | IPv6Address() | IPv4Network() | IPv6Network() | Endpoint():
+            return str(value)
+        case FilterRule():
+            return _rule(value)
+        case tuple() | frozenset():
+            return _list(cast(Collection[object], value))  # what is inside is told apart there
+        case _:
+            return str(value)
+
+
+def _list(values: Collection[object]) -> str:
+    texts = [_value(v) for v in values]
+    if isinstance(values, frozenset):
+        texts.sort()
+    more = f" and {len(texts) - _LONGEST_LIST} more" if len(texts) > _LONGEST_LIST else ""
+    return ", ".join(texts[:_LONGEST_LIST]) + more if texts else "nothing"
+
+
+def _rule(rule: FilterRule) -> str:
+    sources = _list([_range(r) for r in rule.sources])
+    targets = _list([_range(r) + _ports(p) for r, p in rule.destinations])
+    protocols = f" protocols {_list(rule.protocols)}" if rule.protocols else ""
+    return f"from {sources} to {targets}{protocols}"
+
+
+def _range(value: AddressRange) -> str:
+    if value.first == value.last:
+        return str(value.first)
+    return f"{value.first}-{value.last}"
+
+
+def _ports(value: PortRange) -> str:
+    if value.is_any:
+        return ""
+    return (
+        f" port {value.first}"
+        if value.first == value.last
+        else f" ports {value.first}-{value.last}"
+    )

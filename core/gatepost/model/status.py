@@ -188,7 +188,10 @@ class UpRequest(Document, frozen=True, kw_only=True):
 
 
 class PluginRequest(Document, frozen=True, kw_only=True):
-    """Switch a plugin or change some of its settings (name to value); None leaves it."""
+    """Switch a plugin or change some of its settings (name to value); None leaves it.
+
+    A setting whose value is None goes back to its default.
+    """
 
     enabled: bool | None = None
     settings: dict[str, str | int | float | bool | list[str] | None] | None = None

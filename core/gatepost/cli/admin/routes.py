@@ -1,0 +1,86 @@
+"""`gatepost admin routes`: which advertised networks are approved."""
+
+from __future__ import annotations
+
+import click
+
+from gatepost.cli.output import say_json, say_table
+from gatepost.cli.session import Session
+from gatepost.cli.values import Prefixes
+from gatepost.errors import NotFoundError
+from gatepost.model.admin import NodeDocument, NodeRequest
+
+
+@click.group(help="Networks behind nodes. NODE is an id or a name, ROUTES like 10.1.0.0/16,...")
+def routes() -> None: ...
+
+
+@routes.command("list", help="List what nodes advertise, and what is approved.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_(session: Session, *, as_json: bool) -> None:
+    found = [
+        (node, route)
+        for node in session.server.nodes()
+        for route in sorted({*node.announced_routes, *node.approved_routes})
+    ]
+    if as_json:
+        say_json([_document(node, route) for node, route in found])
+        return
+    rows = [(str(node.id), node.name, route, _state(node, route)) for node, route in found]
+    say_table(("ID", "NODE", "ROUTE", "STATE"), rows)
+
+
+@routes.command(help="Approve networks of a node, next to those approved already.")
+@click.argument("node")
+@click.argument("routes", type=Prefixes(), nargs=-1, required=True)
+@click.pass_obj
+def approve(session: Session, *, node: str, routes: tuple[tuple[str, ...], ...]) -> None:
+    _change(session, node, add=_joined(routes), remove=set())
+
+
+@routes.command(help="Take the approval of networks back.")
+@click.argument("node")
+@click.argument("routes", type=Prefixes(), nargs=-1, required=True)
+@click.pass_obj
+def unapprove(session: Session, *, node: str, routes: tuple[tuple[str, ...], ...]) -> None:
+    _change(session, node, add=set(), remove=_joined(routes))
+
+
+def _joined(words: tuple[tuple[str, ...], ...]) -> set[str]:
+    return {route for word in words for route in word}
+
+
+def _change(session: Session, which: str, *, add: set[str], remove: set[str]) -> None:
+    node = _find(session.server.nodes(), which)
+    if absent := remove - set(node.approved_routes):
+        raise NotFoundError(f"{node.name} has no approved route {', '.join(sorted(absent))}")
+    approved = tuple(sorted((set(node.approved_routes) | add) - remove))
+    session.server.change_node(str(node.id), NodeRequest(approved_routes=approved))
+    for route in sorted(add - set(node.announced_routes)):
+        click.echo(f"{route} is approved, but {node.name} does not advertise it yet", err=True)
+
+
+def _find(nodes: tuple[NodeDocument, ...], which: str) -> NodeDocument:
+    for node in nodes:
+        if which in {str(node.id), node.name, node.fqdn}:
+            return node
+    raise NotFoundError(f"no node is called {which!r}", hint="see: gatepost admin nodes list")
+
+
+def _state(node: NodeDocument, route: str) -> str:
+    if route not in node.announced_routes:
+        return click.style("approved, not advertised", dim=True)
+    if route in node.approved_routes:
+        return click.style("approved", fg="green")
+    return click.style("waits for approval", fg="yellow")
+
+
+def _document(node: NodeDocument, route: str) -> dict[str, object]:
+    return {
+        "node_id": node.id,
+        "node": node.name,
+        "route": route,
+        "announced": route in node.announced_routes,
+        "approved": route in node.approved_routes,
+    }

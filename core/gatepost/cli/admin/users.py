@@ -1,0 +1,56 @@
+"""`gatepost admin users`."""
+
+from __future__ import annotations
+
+import click
+
+from gatepost.cli.output import ago, say_json, say_table
+from gatepost.cli.session import Session
+from gatepost.model.admin import UserRequest
+
+
+@click.group(help="Who owns nodes.")
+def users() -> None: ...
+
+
+@users.command("list", help="List all users.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_(session: Session, *, as_json: bool) -> None:
+    documents = session.server.users()
+    if as_json:
+        say_json(documents)
+        return
+    now = session.now()
+    rows = [
+        (str(u.id), u.name, u.display_name, str(u.nodes), ago(u.created, now)) for u in documents
+    ]
+    say_table(("ID", "NAME", "DISPLAY NAME", "NODES", "CREATED"), rows)
+
+
+@users.command(help="Make a user.")
+@click.argument("name")
+@click.option("--display-name", default="", help="How pages show this user.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def create(session: Session, *, name: str, display_name: str, as_json: bool) -> None:
+    made = session.server.create_user(UserRequest(name=name, display_name=display_name))
+    if as_json:
+        say_json(made)
+    else:
+        click.echo(f"user {made.name} has id {made.id}", err=True)
+
+
+@users.command(help="Give a user another name.")
+@click.argument("user")
+@click.argument("name")
+@click.pass_obj
+def rename(session: Session, *, user: str, name: str) -> None:
+    session.server.change_user(user, UserRequest(name=name))
+
+
+@users.command(help="Delete a user that has no nodes.")
+@click.argument("user")
+@click.pass_obj
+def delete(session: Session, *, user: str) -> None:
+    session.server.delete_user(user)

@@ -1,0 +1,1 @@
+"""One file per verb that asks the node on this machine."""

@@ -1,0 +1,13 @@
+"""`gatepost logout`."""
+
+from __future__ import annotations
+
+import click
+
+from gatepost.cli.session import Session
+
+
+@click.command(help="Leave the mesh and end this node's key; coming back needs a sign-in.")
+@click.pass_obj
+def logout(session: Session) -> None:
+    session.node.logout()

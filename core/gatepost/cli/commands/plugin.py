@@ -1,0 +1,80 @@
+"""`gatepost plugin`: list, switch and configure plugins."""
+
+from __future__ import annotations
+
+import click
+
+from gatepost.cli.commands.plugin_values import parse_assignments
+from gatepost.cli.output import say_json, say_table
+from gatepost.cli.session import Session
+from gatepost.errors import NotFoundError
+from gatepost.model.status import PluginDocument, PluginRequest
+
+
+@click.group(help="List, switch and configure plugins.")
+def plugin() -> None: ...
+
+
+@plugin.command("list", help="List all plugins.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with their settings.")
+@click.pass_obj
+def list_(session: Session, *, as_json: bool) -> None:
+    documents = session.node.plugins()
+    if as_json:
+        say_json(documents)
+        return
+    rows = [(each.name, _state(each), each.summary) for each in documents]
+    say_table(("NAME", "STATE", "SUMMARY"), rows)
+
+
+@plugin.command(help="Show the settings of a plugin.")
+@click.argument("name")
+@click.pass_obj
+def show(session: Session, *, name: str) -> None:
+    fields = find(session.node.plugins(), name).fields
+    say_table(("SETTING", "VALUE", "HELP"), [(f.name, _text(f.value), f.help) for f in fields])
+
+
+@plugin.command(help="Switch a plugin on.")
+@click.argument("name")
+@click.pass_obj
+def enable(session: Session, *, name: str) -> None:
+    session.node.change_plugin(name, PluginRequest(enabled=True))
+
+
+@plugin.command(help="Switch a plugin off.")
+@click.argument("name")
+@click.pass_obj
+def disable(session: Session, *, name: str) -> None:
+    session.node.change_plugin(name, PluginRequest(enabled=False))
+
+
+@plugin.command("set", help="Change settings; KEY= (nothing behind it) is the default again.")
+@click.argument("name")
+@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+@click.pass_obj
+def set_(session: Session, *, name: str, assignments: tuple[str, ...]) -> None:
+    settings = parse_assignments(find(session.node.plugins(), name), assignments)
+    session.node.change_plugin(name, PluginRequest(settings=settings))
+
+
+def find(documents: tuple[PluginDocument, ...], name: str) -> PluginDocument:
+    for each in documents:
+        if each.name == name:
+            return each
+    names = ", ".join(each.name for each in documents) or "none"
+    raise NotFoundError(f"there is no plugin {name!r}", hint=f"there are: {names}")
+
+
+def _state(document: PluginDocument) -> str:
+    if document.error:
+        return click.style(f"failed: {document.error}", fg="red")
+    if document.enabled:
+        return click.style("required" if document.required else "on", fg="green")
+    return click.style("off", dim=True)
+
+
+def _text(value: str | float | bool | tuple[str, ...] | None) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(value) if isinstance(value, tuple) else str("" if value is None else value)

@@ -1,0 +1,105 @@
+"""`gatepost status`: this node and its peers, one line each."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from gatepost.cli.output import ago, say_json, say_table, size
+from gatepost.cli.session import Session
+from gatepost.model.status import PeerDocument, Status
+
+_ALIVE = 185.0  # seconds after the last handshake: WireGuard's REJECT_AFTER_TIME and a little
+
+
+@click.command(help="Show this node and its peers; exit code 1 when it is not running.")
+@click.option("--peers/--no-peers", default=True, help="With or without the peers.")
+@click.option("--active", is_flag=True, help="Only peers with traffic in the last minutes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole status as JSON.")
+@click.pass_obj
+def status(session: Session, *, peers: bool, active: bool, as_json: bool) -> None:
+    answer = session.node.status(peers=peers)
+    now = session.now()
+    chosen = tuple(peer for peer in answer.peers if not active or is_active(peer, now))
+    if as_json:
+        say_json(_with_peers(answer, chosen))
+    else:
+        _say(answer, chosen, now)
+    if answer.state != "Running":
+        click.echo(_why_not(answer), err=True)
+        sys.exit(1)
+
+
+def is_active(peer: PeerDocument, now: float) -> bool:
+    return peer.last_handshake is not None and now - peer.last_handshake < _ALIVE
+
+
+def describe_path(peer: PeerDocument, now: float) -> str:
+    """Say how packets get to a peer: "direct 1.2.3.4:5", "derp lab", "idle", "offline …"."""
+    if peer.expired:
+        return "expired"
+    if peer.online is False and not is_active(peer, now):
+        return f"offline, seen {ago(peer.last_seen, now)}" if peer.last_seen else "offline"
+    if not is_active(peer, now):
+        return "idle"
+    if peer.path == "none":
+        return "no path"
+    return f"{peer.path} {peer.endpoint if peer.path == 'direct' else peer.relay}".rstrip()
+
+
+def _with_peers(answer: Status, peers: tuple[PeerDocument, ...]) -> Status:
+    from msgspec.structs import replace  # noqa: PLC0415  # only for --json
+
+    return replace(answer, peers=peers)
+
+
+def _say(answer: Status, peers: tuple[PeerDocument, ...], now: float) -> None:
+    rows: list[tuple[str, ...]] = []
+    if answer.node is not None:
+        me, system = answer.node, answer.wireguard
+        device = f"this node, {system.backend} {system.device}" if system else "this node"
+        owner = _owner(me.user, me.tags)
+        rows.append(
+            (_first(me.addresses), _short(me.name, answer.domain), owner, "", device, "", "")
+        )
+    rows.extend(_row(peer, answer.domain, now) for peer in peers)
+    say_table(("IP", "NAME", "USER", "OS", "PATH", "RX", "TX") if rows else (), rows)
+    for notice in answer.notices:
+        color = {"error": "red", "warning": "yellow"}.get(notice.level)
+        click.echo(f"{click.style(notice.level, fg=color)}: {notice.text}", err=True)
+
+
+def _row(peer: PeerDocument, domain: str, now: float) -> tuple[str, ...]:
+    path = describe_path(peer, now)
+    color = {"direct": "green", "relay": "yellow", "derp": "yellow"}.get(path.split()[0])
+    shown = click.style(path, fg=color, dim=color is None)
+    owner = _owner(peer.user, peer.tags)
+    name, system = _short(peer.name, domain), peer.operating_system or "-"
+    return _first(peer.addresses), name, owner, system, shown, size(peer.received), size(peer.sent)
+
+
+def _first(addresses: tuple[str, ...]) -> str:
+    return addresses[0].split("/")[0] if addresses else "-"
+
+
+def _short(name: str, domain: str) -> str:
+    return name.removesuffix(f".{domain}") if domain else name
+
+
+def _owner(user: str, tags: tuple[str, ...]) -> str:
+    return ",".join(tags) or user or "-"
+
+
+def _why_not(answer: Status) -> str:
+    match answer.state:
+        case "Stopped":
+            return "gatepost is stopped; start it with: gatepost up"
+        case "NeedsLogin" if answer.auth_url:
+            return f"this node is not signed in; visit {answer.auth_url}"
+        case "NeedsLogin":
+            return "this node is not signed in; do it with: gatepost up"
+        case "NeedsMachineAuth":
+            return "this node waits for an administrator's approval"
+        case _:
+            return f"gatepost is not running yet; the state is {answer.state}"

@@ -20,7 +20,11 @@ _PLACES = {
 }
 
 
-@click.group(cls=LazyGroup, places=_PLACES, help="Administer the coordination server that runs on this machine.")
+@click.group(
+    cls=LazyGroup,
+    places=_PLACES,
+    help="Administer the coordination server that runs on this machine.",
+)
 @click.option(
     "--socket",
     type=click.Path(path_type=Path),

@@ -1,0 +1,78 @@
+"""The applier of `Route`: routes with our protocol number in our table."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from gatepost.linux import rtnetlink
+from gatepost.linux.links import all_links
+from gatepost.linux.netlink import Netlink
+from gatepost.linux.netlink_message import Message, Request
+from gatepost.model.kernel import Route
+from gatepost.model.owned import ROUTE_TABLE
+from gatepost.model.resource import Change, Resource
+
+_GONE = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV})
+
+
+class Routes:
+    """Owns what carries protocol 152 in our table.
+
+    A stranger's route there stays, unless it has the same destination: then ours replaces it.
+    """
+
+    applies: type[Resource] = Route
+
+    def __init__(self, netlink: Netlink, table: int = ROUTE_TABLE) -> None:
+        self._netlink = netlink
+        self._table = table
+
+    async def read(self) -> frozenset[Resource]:
+        names = {n: link.name for n, link in (await all_links(self._netlink)).items()}
+        messages = [
+            *await self._dump(socket.AF_INET),
+            *await self._dump(socket.AF_INET6),
+        ]
+
+        def parse() -> frozenset[Resource]:
+            routes = (rtnetlink.read_route(m.body, names) for m in messages)
+            return frozenset(r for r in routes if r is not None and r.table == self._table)
+
+        return await self._netlink.run(parse)  # 10,000 routes take tens of milliseconds
+
+    async def _dump(self, family: int) -> list[Message]:
+        try:
+            return await self._netlink.ask(rtnetlink.get_routes(family, self._table))
+        except FileNotFoundError:
+            return []  # nobody ever put a route into this table
+
+    async def write(self, changes: tuple[Change, ...]) -> None:
+        index = {link.name: n for n, link in (await all_links(self._netlink)).items()}
+
+        def build() -> tuple[list[Request], list[Request]]:
+            add, remove = list[Request](), list[Request]()
+            for change in changes:
+                if isinstance(change.new, Route):
+                    device = self._device(change.new, index)
+                    add.append(rtnetlink.write_route(change.new, device, new=True))
+                elif isinstance(change.old, Route):
+                    remove.append(rtnetlink.write_route(change.old, 0, new=False))
+            return add, remove
+
+        add, remove = await self._netlink.run(build)
+        await self._netlink.write(add)
+        await self._netlink.write(remove, _GONE)
+
+    def _device(self, route: Route, index: dict[str, int]) -> int:
+        if route.table != self._table:
+            raise OSError(
+                errno.EPERM, f"route {route.destination}: table {route.table} is not ours"
+            )
+        if route.device is None:
+            if route.kind == "unicast":
+                raise OSError(errno.EINVAL, f"route {route.destination}: names no device")
+            return 0
+        if route.device not in index:
+            raise OSError(errno.ENODEV, f"route {route.destination}: no device {route.device}")
+        return index[route.device]

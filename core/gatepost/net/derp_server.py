@@ -1,0 +1,207 @@
+"""A DERP server behind the HTTP server's `Upgrade`, and the small pages around it.
+
+    GET /derp               Upgrade: DERP, or WebSocket with sub-protocol derp
+    GET /derp/probe         200, for latency where UDP is blocked
+    GET /derp/latency-check the same
+    GET /generate_204       204, for captive portals; echoes a challenge
+    GET /bootstrap-dns      {}: there are no names that a node could not find by itself
+
+It runs on asyncio's TLS; `gatepost.sessions.derp_server` routes and does not
+know. Source: protocol document 3.1 and 2.7.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import string
+from collections.abc import Awaitable, Callable
+
+from gatepost.model.keys import NodePrivate, NodePublic
+from gatepost.net.derp_connection import (
+    BufferedConnection,
+    DerpConnection,
+    ReadBuffer,
+    StreamedConnection,
+)
+from gatepost.net.http_server import Request, Response, Upgrade
+from gatepost.net.tasks import Tasks
+from gatepost.net.websocket import accept_websocket
+from gatepost.sessions.derp_counters import ClientCounters, RelayCounters
+from gatepost.sessions.derp_handshake import Hello, ServerHandshake
+from gatepost.sessions.derp_server import Relay, RelayLimits
+from gatepost.wire.derp import VERSION
+from gatepost.wire.derp_frames import Restarting
+
+log = logging.getLogger(__name__)
+
+PATHS = frozenset(
+    {"/derp", "/derp/probe", "/derp/latency-check", "/generate_204", "/bootstrap-dns"}
+)
+GREETINGS = 256  # connections at once that have not proved who they are
+TICK = 1.0  # seconds
+_CHALLENGE_LENGTH = 64  # characters
+_CHALLENGE_LETTERS = frozenset(string.ascii_letters + string.digits + ".-_:")
+_NO_CACHE = ("Cache-Control", "no-cache, no-store, must-revalidate, no-transform, max-age=0")
+
+Admit = Callable[[NodePublic, str], Awaitable[bool]]
+
+
+class DerpServer:
+    """One relay. `admit` says whether a node may use it, given its key and IP address.
+
+    `private` is the server's own key; `clock` counts seconds and never goes
+    back; `random` returns as many unpredictable bytes as it is asked for.
+    """
+
+    def __init__(
+        self,
+        private: NodePrivate,
+        admit: Admit,
+        *,
+        limits: RelayLimits | None = None,
+        clock: Callable[[], float] | None = None,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self.relay = Relay(self._wake, limits)
+        self.handshake = ServerHandshake(private)
+        self.buffer = ReadBuffer()
+        self.random = random
+        self._admit = admit
+        self._clock = clock
+        self._connections: set[DerpConnection] = set()
+        self._tasks = Tasks()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def public(self) -> NodePublic:
+        return self.handshake.public
+
+    # --- HTTP -------------------------------------------------------------------
+    def handle(self, request: Request) -> Response | Upgrade:
+        """Answer a request for one of `PATHS`; 404 for another path."""
+        match request.path:
+            case "/derp":
+                return self.upgrade(request)
+            case "/derp/probe" | "/derp/latency-check":
+                return _probe(request)
+            case "/generate_204":
+                return _no_content(request)
+            case "/bootstrap-dns":
+                return Response(body=b"{}")
+            case _:
+                return _text(404, "not a path of the relay")
+
+    def upgrade(self, request: Request) -> Response | Upgrade:
+        """Take a connection over: `Upgrade: DERP`, or WebSocket with sub-protocol `derp`."""
+        wanted = request.headers.get("upgrade", "").lower()
+        if request.method != "GET" or wanted not in {"derp", "websocket"}:
+            return _text(426, "DERP needs a GET with the header Upgrade: DERP")
+        if self._closed or self.relay.full or self._unproven() >= GREETINGS:
+            return _text(503, "the relay takes no more connections now")
+        if wanted == "websocket":
+            return accept_websocket(request, "derp", self._take_stream)
+        headers = (("Derp-Version", str(VERSION)), ("Derp-Public-Key", self.public.raw.hex()))
+        fast = request.headers.get("derp-fast-start") == "1"  # the client wants no answer's head
+        return Upgrade(
+            protocol="DERP",
+            take=self._take,
+            headers=headers,
+            raw_response=b"" if fast else None,
+        )
+
+    def _take(self, transport: asyncio.Transport, rest: bytes) -> asyncio.BaseProtocol:
+        connection = BufferedConnection(self, transport)
+        connection.start(rest)
+        return connection
+
+    def _take_stream(self, transport: asyncio.Transport, rest: bytes) -> asyncio.BaseProtocol:
+        connection = StreamedConnection(self, transport)
+        connection.start(rest)
+        return connection
+
+    # --- what the operator and the coordination server ask --------------------------
+    def counters(self) -> RelayCounters:
+        return self.relay.counters()
+
+    def clients(self) -> tuple[ClientCounters, ...]:
+        return self.relay.clients()
+
+    def expel(self, key: NodePublic) -> int:
+        """Close the connections of a node that may no longer be here; return how many."""
+        return self.relay.expel(key)
+
+    async def close(self, *, back_in: float | None = None) -> None:
+        """Close all connections; with `back_in` seconds, tell the clients when to return."""
+        self._closed = True
+        if back_in is not None:
+            milliseconds = int(back_in * 1000)
+            self.relay.announce(Restarting(reconnect_in=milliseconds, try_for=2 * milliseconds))
+        self.relay.flush()
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in tuple(self._connections):
+            connection.finish()
+        await self._tasks.close()
+
+    # --- what connections ask (`derp_connection.Host`) ------------------------------
+    def now(self) -> float:
+        return asyncio.get_running_loop().time() if self._clock is None else self._clock()
+
+    def admit(self, hello: Hello, address: str) -> Awaitable[bool]:
+        return self._admit(hello.key, address)
+
+    def spawn(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        async def run() -> None:
+            await work()
+
+        self._tasks.spawn(run(), name)
+
+    def opened(self, connection: DerpConnection) -> None:
+        self._connections.add(connection)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TICK, self._on_timer)
+
+    def closed(self, connection: DerpConnection) -> None:
+        self._connections.discard(connection)
+
+    # --- time -------------------------------------------------------------------
+    def tick(self) -> None:
+        """Send keep-alives, end greetings that take too long and clients that do not read."""
+        now = self.now()
+        for connection in tuple(self._connections):
+            if connection.greeting and now >= connection.deadline:
+                connection.close("the greeting took too long")
+        self.relay.tick(now)
+
+    def _on_timer(self) -> None:
+        self.tick()
+        self._timer = None
+        if self._connections:
+            self._timer = asyncio.get_running_loop().call_later(TICK, self._on_timer)
+
+    def _wake(self) -> None:
+        asyncio.get_running_loop().call_soon(self.relay.flush)
+
+    def _unproven(self) -> int:
+        return len(self._connections) - len(self.relay)
+
+
+def _probe(request: Request) -> Response:
+    if request.method not in {"GET", "HEAD"}:
+        return _text(405, "GET or HEAD is expected here")
+    return Response(headers=(("Access-Control-Allow-Origin", "*"),), content_type="text/plain")
+
+
+def _no_content(request: Request) -> Response:
+    challenge = request.headers.get("x-tailscale-challenge", "")
+    headers: tuple[tuple[str, str], ...] = (_NO_CACHE,)
+    if 0 < len(challenge) <= _CHALLENGE_LENGTH and _CHALLENGE_LETTERS.issuperset(challenge):
+        headers = (_NO_CACHE, ("X-Tailscale-Response", f"response {challenge}"))
+    return Response(status=204, headers=headers, content_type="text/plain")
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(status=status, body=text.encode() + b"\n", content_type="text/plain")

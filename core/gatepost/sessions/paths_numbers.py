@@ -1,0 +1,27 @@
+"""The numbers of path discovery, in seconds where nothing else is said.
+
+Source: protocol document 2.3; those that it does not have are ours.
+"""
+
+from __future__ import annotations
+
+HEARTBEAT = 3.0  # seconds between pings of the address in use
+HEARTBEAT_RETRY = 1.0  # seconds to the next ping when the last one got no answer
+SESSION_ACTIVE = 45.0  # seconds after the last traffic
+TRUST = 6.5  # seconds after the last pong
+COUNTED_TRUST = 3.0  # seconds after WireGuard was seen receiving directly
+COUNTED_WITHIN = 2.0  # seconds between two readings that still say when it received
+PING_INTERVAL = 5.0  # seconds between two pings of an address that did not answer
+FIRST_PINGS = (0.25, 0.5, 1.0, 2.0)  # seconds: the peer may hear of us a moment after we of it
+PING_TIMEOUT = 5.0  # seconds
+UPGRADE = 60.0  # seconds between two looks for something better than what works
+GOOD_ENOUGH = 0.005  # seconds of latency; no look for better below it
+CALL_WINDOW = 5.0  # seconds in which at most CALLS_HEEDED calls make us ping
+CALLS_HEEDED = 6
+WATCHED = 15.0  # seconds for which a peer that pings us has its counters read
+CANDIDATES = 50  # addresses kept per peer
+REMEMBERED_PINGS = 16
+OWN_FRESH = 27.0  # seconds for which our addresses from STUN are told without asking again
+POLL_OVERDUE = 1.0  # seconds between readings of the device while a heartbeat is unanswered
+POLL_WATCHED = 5.0  # seconds between them while any peer has traffic
+POLL_IDLE = 60.0  # seconds between them otherwise, only to set right what roamed unseen

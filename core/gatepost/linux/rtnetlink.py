@@ -64,6 +64,7 @@ TABLE_MAIN = 254
 
 FRA_PRIORITY, FRA_MARK, FRA_TABLE, FRA_MASK, FRA_PROTOCOL = 6, 10, 15, 16, 21
 ACTION_TABLE = 1
+RULE_INVERT = 2  # flag: packets to which the rest does not apply
 # Selectors that our rules never have: destination, source, in and out interface, ….
 _FOREIGN_SELECTORS = frozenset({1, 2, 3, 4, 12, 17, 19, 20, 22, 23, 24})
 
@@ -278,7 +279,7 @@ def get_rules(family: int) -> Request:
 
 def read_rule(body: bytes) -> Rule | None:
     """Read one of our rules; None for everybody else's and for what we never write."""
-    family, _, _, _, table, _, _, action, _ = RULE.unpack_from(body)
+    family, _, _, _, table, _, _, action, flags = RULE.unpack_from(body)
     found: dict[int, bytes] = dict(read_attributes(body, RULE.size))
     if found.get(FRA_PROTOCOL) != bytes((ROUTE_PROTOCOL,)) or FRA_PRIORITY not in found:
         return None
@@ -294,12 +295,14 @@ def read_rule(body: bytes) -> Rule | None:
         table=table,
         mark=mark,
         mask=mask,
+        invert=bool(flags & RULE_INVERT),
     )
 
 
 def add_rule(rule: Rule) -> Request:
     table = rule.table if rule.table < 256 else 0  # noqa: PLR2004  # eight bits
-    body = RULE.pack(family_of(rule.family), 0, 0, 0, table, 0, 0, ACTION_TABLE, 0)
+    flags = RULE_INVERT if rule.invert else 0
+    body = RULE.pack(family_of(rule.family), 0, 0, 0, table, 0, 0, ACTION_TABLE, flags)
     body += u32(FRA_PRIORITY, rule.priority) + u32(FRA_TABLE, rule.table)
     body += attribute(FRA_PROTOCOL, bytes((ROUTE_PROTOCOL,)))
     if rule.mark is not None:

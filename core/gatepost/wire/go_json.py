@@ -9,6 +9,7 @@ Source: protocol document 1.14.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,6 +23,8 @@ _ACRONYMS = {
     "uri", "url", "v4", "v6", "vip", "wol",
 }  # fmt: skip
 _SPELLINGS = {"ips": "IPs", "ids": "IDs", "ipv4": "IPv4", "ipv6": "IPv6", "upnp": "UPnP"}
+
+ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)  # Go's zero time: "none", yet often written out
 
 T = TypeVar("T")
 
@@ -38,6 +41,13 @@ class Message(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename=go_name, gc=False
 ):
     """The base of every JSON message of the control protocol."""
+
+
+def drop_zero_times(message: Message, *names: str) -> None:
+    """Turn Go's zero time into None; for a `__post_init__`, which may still change the message."""
+    for name in names:
+        if getattr(message, name) == ZERO_TIME:
+            msgspec.structs.force_setattr(message, name, None)
 
 
 def _write_key(value: object) -> str:

@@ -13,7 +13,7 @@ from msgspec import field
 
 from gatepost.model.keys import DiscoPublic, MachinePublic, NodePublic
 from gatepost.wire.derp_map import DerpMap
-from gatepost.wire.go_json import Message
+from gatepost.wire.go_json import Message, drop_zero_times
 from gatepost.wire.hostinfo import Hostinfo
 
 CapMap = dict[str, list[Any] | None]  # capability to raw JSON values
@@ -67,9 +67,12 @@ class MapNode(Message, frozen=True, kw_only=True):
     is_wire_guard_only: bool = False
     is_jailed: bool = False
 
+    def __post_init__(self) -> None:
+        drop_zero_times(self, "key_expiry", "created", "last_seen")
+
 
 class PeerChange(Message, frozen=True, kw_only=True):
-    """A small change of one peer; None is unchanged."""
+    """A small change of one peer; None is unchanged. Go's zero time in `key_expiry` is never."""
 
     node_id: int
     derp_region: int = 0
@@ -150,7 +153,10 @@ class PingRequest(Message, frozen=True, kw_only=True):
 
 
 class MapResponse(Message, frozen=True, kw_only=True):
-    """One frame of the stream."""
+    """One frame of the stream.
+
+    `problems` is never on the wire: the reader puts there what it had to leave out.
+    """
 
     keep_alive: bool = False
     ping_request: PingRequest | None = None
@@ -172,3 +178,4 @@ class MapResponse(Message, frozen=True, kw_only=True):
     ssh_policy: dict[str, Any] | None = None
     control_time: datetime | None = None
     debug: Debug | None = None
+    problems: tuple[str, ...] = field(default=(), name="gatepost problems")

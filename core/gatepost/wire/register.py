@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec import field
 
 from gatepost.model.keys import MachinePublic, NodePublic
-from gatepost.wire.go_json import Message
+from gatepost.wire.go_json import Message, drop_zero_times
 from gatepost.wire.hostinfo import Hostinfo
 
 
@@ -41,12 +41,19 @@ class RegisterRequest(Message, frozen=True, kw_only=True):
     ephemeral: bool = False
     tailnet: str = ""
 
+    def __post_init__(self) -> None:
+        # Official clients always write `Expiry`; its zero must not look like a logout.
+        drop_zero_times(self, "expiry")
+
 
 class User(Message, frozen=True, kw_only=True):
     id: int = 0
     display_name: str = ""
     profile_pic_url: str = ""
     created: datetime | None = None
+
+    def __post_init__(self) -> None:
+        drop_zero_times(self, "created")
 
 
 class Login(Message, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tests.cli.conftest import Run
 
 from gatepost import __version__
-from gatepost.cli.commands.status import describe_path
+from gatepost.localapi.words import describe_path
 from gatepost.model.status import PathKind, PeerDocument
 from gatepost.testing.fake_node import GOOD_KEY, FakeNode
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from gatepost.cli.output import age, ago, milliseconds, size, until
 from gatepost.cli.values import Duration, ServerUrl
+from gatepost.localapi.words import age, ago, milliseconds, size, until
 
 
 def refusal(kind: click.ParamType[Any], text: str) -> str | None:  # Any: of whatever

@@ -1,4 +1,4 @@
-"""Tables, sizes, ages and JSON: how documents become text.
+"""Tables and JSON: how documents become lines.
 
 Colours are click's, which leaves them out when the output is no terminal.
 """
@@ -10,10 +10,6 @@ from typing import Any, cast
 
 import click
 import msgspec
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_STEP = 1024
-_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0  # seconds
 
 
 def say_json(answer: object) -> None:
@@ -48,39 +44,3 @@ def say_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def _pad(cell: str, width: int) -> str:
     return cell + " " * (width - len(click.unstyle(cell)))
-
-
-def size(octets: int) -> str:
-    """Say a number of octets in at most seven characters: "12 B", "1.5 MiB"."""
-    if octets < _STEP:
-        return f"{octets} B"
-    value, unit = float(octets), 0
-    while value >= _STEP - 0.5 and unit < len(_UNITS) - 1:
-        value /= _STEP
-        unit += 1
-    return f"{value:.3g} {_UNITS[unit]}"
-
-
-def age(seconds: float) -> str:
-    """Say a length of time in one unit: "12s", "3m", "5h", "2d"."""
-    if seconds < _MINUTE:
-        return f"{max(seconds, 0):.0f}s"
-    if seconds < _HOUR:
-        return f"{seconds // _MINUTE:.0f}m"
-    if seconds < _DAY:
-        return f"{seconds // _HOUR:.0f}h"
-    return f"{seconds // _DAY:.0f}d"
-
-
-def ago(moment: float | None, now: float) -> str:
-    return "never" if moment is None else f"{age(now - moment)} ago"
-
-
-def until(moment: float | None, now: float) -> str:
-    if moment is None:
-        return "never"
-    return f"in {age(moment - now)}" if moment > now else f"{age(now - moment)} ago"
-
-
-def milliseconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1000:.3g} ms"

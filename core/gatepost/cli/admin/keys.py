@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from gatepost.cli.output import say_json, say_table, until
+from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.cli.values import Duration, Tags
 from gatepost.errors import SettingsError
+from gatepost.localapi.words import until
 from gatepost.model.admin import KeyDocument, KeyRequest
 
 

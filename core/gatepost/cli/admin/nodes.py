@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gatepost.cli.output import ago, say_json, say_table
+from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.cli.values import HostName, Tags
+from gatepost.localapi.words import ago
 from gatepost.model.admin import NodeDocument, NodeRequest
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from gatepost.cli.output import ago, say_json, say_table
+from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
+from gatepost.localapi.words import ago
 from gatepost.model.admin import UserRequest
 
 

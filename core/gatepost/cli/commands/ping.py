@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from gatepost.cli.output import milliseconds, say_json
+from gatepost.cli.output import say_json
 from gatepost.cli.session import Session
 from gatepost.cli.values import Duration
 from gatepost.errors import GatepostError
+from gatepost.localapi.words import milliseconds
 from gatepost.model.status import PingDocument
 
 _BETWEEN = 1.0  # seconds

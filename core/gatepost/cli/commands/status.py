@@ -6,11 +6,10 @@ import sys
 
 import click
 
-from gatepost.cli.output import ago, say_json, say_table, size
+from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
+from gatepost.localapi.words import describe_path, is_active, size
 from gatepost.model.status import PeerDocument, Status
-
-_ALIVE = 185.0  # seconds after the last handshake: WireGuard's REJECT_AFTER_TIME and a little
 
 
 @click.command(help="Show this node and its peers; exit code 1 when it is not running.")
@@ -29,23 +28,6 @@ def status(session: Session, *, peers: bool, active: bool, as_json: bool) -> Non
     if answer.state != "Running":
         click.echo(_why_not(answer), err=True)
         sys.exit(1)
-
-
-def is_active(peer: PeerDocument, now: float) -> bool:
-    return peer.last_handshake is not None and now - peer.last_handshake < _ALIVE
-
-
-def describe_path(peer: PeerDocument, now: float) -> str:
-    """Say how packets get to a peer: "direct 1.2.3.4:5", "derp lab", "idle", "offline …"."""
-    if peer.expired:
-        return "expired"
-    if peer.online is False and not is_active(peer, now):
-        return f"offline, seen {ago(peer.last_seen, now)}" if peer.last_seen else "offline"
-    if not is_active(peer, now):
-        return "idle"
-    if peer.path == "none":
-        return "no path"
-    return f"{peer.path} {peer.endpoint if peer.path == 'direct' else peer.relay}".rstrip()
 
 
 def _with_peers(answer: Status, peers: tuple[PeerDocument, ...]) -> Status:

@@ -15,8 +15,7 @@ from gatepost.cli.session import Session
 def version(session: Session, *, daemon: bool, as_json: bool) -> None:
     running = session.node.version() if daemon else None
     if as_json:
-        from gatepost.cli.output import complete
-from gatepost.localapi.words import say_json  # noqa: PLC0415  # only when needed
+        from gatepost.cli.output import complete, say_json  # noqa: PLC0415  # only when needed
 
         say_json({"client": __version__, "daemon": complete(running)})
         return

@@ -7,18 +7,26 @@ from the field's most used client (routing table 52, rule priorities from
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
+
 DEVICE = "gatepost0"  # the WireGuard interface
 ROUTE_TABLE = 52
 MAIN_TABLE = 254  # not ours: where the kernel keeps ordinary routes
 ROUTE_PROTOCOL = 152  # rtm_protocol of our routes; unassigned in /etc/iproute2/rt_protos
 RULE_PRIORITIES = range(5200, 5300)
 MESH_PRIORITY = 5270  # what does not carry our mark looks into our table before the main one
-MARK = 0x80000  # packets of ours that must never enter the tunnel: WireGuard's, the server's, DERP's
+MARK = (
+    0x80000  # packets of ours that must never enter the tunnel: WireGuard's, the server's, DERP's
+)
 MARK_MASK = 0xFF0000
+MASQUERADE_MARK = 0x40000  # first packets from the mesh that leave under our own address
 NFT_TABLE = "gatepost"  # family inet: packet filter, forwarding, masquerade
 NFT_PATH_TABLE = "gatepost-path"  # family inet: disco and STUN steering
 SYSCTL_DIRECTORY = "gatepost"  # name of our file in sysctl.d, if any
 
 WIREGUARD_PORT = 41641  # UDP, the port peers see
 DISCO_PORT_OFFSET = 1  # the socket behind the steering rules listens on WIREGUARD_PORT + 1
+PROXY_PORT_OFFSET = 2  # the loopback socket that stands for peers reached through DERP
+PROXY_NETWORK = IPv4Network("127.64.0.0/10")  # one address of it per peer, with that port
+INJECTION_MARK = 0x90000  # packets from DERP on their way to WireGuard; they never leave loopback
 MTU = 1280  # octets inside the tunnel; fits every path that carries IPv6

@@ -1,0 +1,104 @@
+"""The packet rules that let WireGuard and path discovery share one UDP port.
+
+    peers --UDP--> P (WireGuard) --disco, STUN--> Q (path service)
+    Q ----------------------------------------> leaves with source port P
+    WireGuard --127.64.0.0/10, port R--> path service --DERP--> ...
+    ... --DERP--> path service --raw, marked, loopback only--> P
+
+WireGuard (the kernel's or wireguard-go) owns P. Disco and STUN are told apart
+by their first two bytes, then by their magic, so a WireGuard packet is never
+taken for one: its first two bytes are 01..04 00. What the path service sends
+leaves with P, so that a NAT on the way makes one mapping for all of it.
+
+Two forms, both proved by experiment (data path document, A):
+- without connection tracking: P leaves conntrack altogether, which is faster
+  than no rules at all on a machine that tracks. A foreign firewall that lets
+  only tracked answers in must then open P itself.
+- with it: conntrack and NAT see P only. Needed where this machine masquerades
+  its own packets with random ports or those of a LAN with such nodes in it (its
+  NAT cannot know that P is taken), or where such a firewall cannot be changed.
+Packets that are only forwarded through this machine are never touched: nodes
+behind it use P as well.
+
+Packets that come by DERP are injected on loopback with the source that
+WireGuard shall see: the peer's trusted address, or its proxy address. So
+WireGuard never roams away from a path that was chosen, and no rule has to know
+any peer. They carry a mark of their own and are dropped anywhere but on loopback.
+"""
+
+from __future__ import annotations
+
+from gatepost.model.kernel import PacketFilter
+from gatepost.model.owned import (
+    DISCO_PORT_OFFSET,
+    INJECTION_MARK,
+    NFT_PATH_TABLE,
+    PROXY_PORT_OFFSET,
+    WIREGUARD_PORT,
+)
+
+# A rule that rewrites a port turns the IPv4 checksum 0 ("none") into a wrong one,
+# hence every rewrite has a twin. nft 1.0.6 wants the closing brace on a line of its own.
+_TEXT = """\
+table inet {table} {{
+	chain to_discovery {{
+		udp checksum 0 {notrack}udp dport set {q} udp checksum set 0 accept
+		{notrack}udp dport set {q} accept
+	}}
+
+	chain disco {{
+		@th,64,48 0x5453f09f92ac goto to_discovery
+	}}
+
+	chain stun {{
+		@th,96,32 0x2112a442 goto to_discovery
+	}}
+
+	chain guard {{
+		type filter hook prerouting priority raw; policy accept;
+		meta mark {mark:#x} iif "lo" notrack accept
+		udp dport {q} drop
+		udp dport {r} iif != "lo" drop
+{steer_head}\
+		udp dport {p} fib daddr type != local accept
+{untracked_in}\
+		udp dport {p} @th,64,16 vmap {{ 0x5453 : jump disco, 0x0001 : jump stun, 0x0101 : jump stun, 0x0111 : jump stun }}
+	}}
+
+	chain leave {{
+		type filter hook output priority raw; policy accept;
+		meta mark {mark:#x} oif "lo" notrack accept
+		meta mark {mark:#x} drop
+		udp dport {r} oif "lo" notrack accept
+{untracked_out}\
+		udp sport {q} udp checksum 0 {notrack}udp sport set {p} udp checksum set 0 accept
+		udp sport {q} {notrack}udp sport set {p}
+	}}
+}}
+"""  # noqa: E501  # nft 1.0.6 takes a map on one line only
+
+_STEER_HEAD = """\
+	}
+
+	chain steer {
+		type filter hook prerouting priority -90; policy accept;
+"""
+# The first rule spares WireGuard's own data packets the two lookups below it.
+_UNTRACKED_IN = "\t\tudp dport {p} notrack @th,64,8 4 accept\n"
+_UNTRACKED_OUT = "\t\tudp sport {p} notrack accept\n"
+
+
+def steering_filter(port: int = WIREGUARD_PORT, *, conntrack: bool = False) -> PacketFilter:
+    """Return the rules for a WireGuard device on UDP `port`; see the module for `conntrack`."""
+    text = _TEXT.format(
+        table=NFT_PATH_TABLE,
+        p=port,
+        q=port + DISCO_PORT_OFFSET,
+        r=port + PROXY_PORT_OFFSET,
+        mark=INJECTION_MARK,
+        notrack="" if conntrack else "notrack ",
+        untracked_in="" if conntrack else _UNTRACKED_IN.format(p=port),
+        untracked_out="" if conntrack else _UNTRACKED_OUT.format(p=port),
+        steer_head=_STEER_HEAD if conntrack else "",
+    )
+    return PacketFilter(NFT_PATH_TABLE, text)

@@ -65,7 +65,7 @@ class Outbox:
         """Octets that are held here, not in the transport."""
         return self._pending_octets + self._queued_octets + sum(map(len, self._urgent))
 
-    def put(self, run: memoryview, packets: int) -> bool:
+    def put(self, run: bytes | memoryview, packets: int) -> bool:
         """Send whole packets, `run` holds nothing else; return whether `flush` is newly needed."""
         if self.blocked_since is not None:
             self._enqueue(run)
@@ -137,7 +137,7 @@ class Outbox:
         self.octets += octets
         return taken
 
-    def _enqueue(self, run: memoryview) -> None:
+    def _enqueue(self, run: bytes | memoryview) -> None:
         for frame in split(run):
             if is_disco(frame):
                 self._enqueue_urgent(frame)

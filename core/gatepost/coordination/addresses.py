@@ -1,0 +1,51 @@
+"""Gives each node one IPv4 and one IPv6 address, for as long as the node exists.
+
+The IPv6 address is the mesh prefix with the IPv4 address in its last 32 bits
+(100.64.0.1 is fd7a:115c:a1e0::6440:1), so one check for duplicates serves both,
+and the blocks of that prefix that mean something to clients (MagicDNS ::53,
+4via6 b1a::/64, efe3::/64, ab12:4843:cd96:6200::/104) are never touched.
+Source: protocol document 7.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+
+from gatepost.errors import RefusedError
+from gatepost.model.netmap import MESH_V4, MESH_V6
+
+RESERVED = (
+    IPv4Network("100.64.0.0/32"),  # the network's own address
+    IPv4Network("100.100.0.0/24"),
+    IPv4Network("100.100.100.0/24"),  # services of the client itself, MagicDNS
+    IPv4Network("100.115.92.0/23"),  # ChromeOS uses it inside the machine
+    IPv4Network("100.127.255.255/32"),  # broadcast
+)
+_FIRST = int(MESH_V4.network_address)
+_SIZE = MESH_V4.num_addresses
+_HOLES = tuple((int(n.network_address), int(n.broadcast_address)) for n in RESERVED)
+
+
+def allocate(taken: Container[IPv4Address], start: int) -> IPv4Address:
+    """Return the first free address at or behind position `start` of the range, once round.
+
+    The caller counts `start` up with every node, so an address is used again
+    as late as possible. Raise `RefusedError` if none is free.
+    """
+    tried = 0
+    position = start % _SIZE
+    while tried < _SIZE:
+        number = _FIRST + position
+        hole_end = next((last for first, last in _HOLES if first <= number <= last), None)
+        if hole_end is None and (address := IPv4Address(number)) not in taken:
+            return address
+        step = 1 if hole_end is None else hole_end - number + 1
+        tried += step
+        position = (position + step) % _SIZE
+    raise RefusedError(f"all addresses of {MESH_V4} are in use: delete nodes that are gone")
+
+
+def ipv6_of(address: IPv4Address) -> IPv6Address:
+    """Return the IPv6 address that belongs to an IPv4 address."""
+    return IPv6Address(int(MESH_V6.network_address) | int(address))

@@ -1,0 +1,170 @@
+"""Opens the database and writes batches of edits, each in one transaction.
+
+SQLite with a write-ahead log and synchronous=FULL: when `write` returns, the
+batch survives a power cut. Everything here blocks, so the ledger calls it in a
+thread; one connection writes, and nobody else has the file open.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from gatepost.coordination.database import nodes, tables, users
+from gatepost.coordination.database.rows import drop, put, rows
+from gatepost.coordination.records import (
+    Counters,
+    DropKey,
+    DropNode,
+    DropUser,
+    Edit,
+    PutKey,
+    PutNode,
+    PutUser,
+    Records,
+    Report,
+)
+from gatepost.errors import StateError
+
+_MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction writes: the edits in their order, then the newest reports."""
+
+    edits: list[Edit] = field(default_factory=list[Edit])
+    reports: dict[int, Report] = field(default_factory=dict[int, Report])
+    counters: Counters | None = None
+
+    def add(self, edits: Iterable[Edit], counters: Counters) -> None:
+        self.counters = counters
+        for edit in edits:
+            self.edits.append(edit)
+            if isinstance(edit, DropNode):
+                self.reports.pop(edit.id, None)
+
+
+class Store:
+    """The database file. Not for use by two threads at once."""
+
+    def __init__(self, path: Path) -> None:
+        """Open, check and migrate; raise `StateError` if the file cannot be used."""
+        self._path = path
+        self._engine = _engine(path)
+        try:
+            with self._guarded():
+                with self._engine.connect() as connection:
+                    _check(connection, path)
+                with self._engine.begin() as connection:
+                    migrate(connection)
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def read(self) -> tuple[Records, Mapping[int, Report]]:
+        """Return everything that was ever acknowledged."""
+        with self._guarded(), self._engine.connect() as connection:
+            next_ids = {r["name"]: r["next"] for r in rows(connection, tables.counters)}
+            counters = Counters(**next_ids)
+            records = Records.of(
+                users.read_users(connection).values(),
+                users.read_keys(connection).values(),
+                nodes.read_nodes(connection).values(),
+                counters,
+            )
+            return records, nodes.read_reports(connection)
+
+    def write(self, batch: Batch) -> None:
+        """Write all or nothing; raise `StateError` (full disk, lost file) for nothing."""
+        with self._guarded(), self._engine.begin() as connection:
+            for edit in batch.edits:
+                _write(connection, edit)
+            reports = [nodes.report_row(i, r) for i, r in batch.reports.items()]
+            put(connection, tables.reports, reports)
+            if batch.counters is not None:
+                _put_counters(connection, batch.counters)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _guarded(self) -> Generator[None]:
+        """Turn what SQLAlchemy raises into `StateError`: the text says which file and why."""
+        try:
+            yield
+        except DatabaseError as error:
+            raise StateError(f"{self._path}: {error.orig}. {_way_out(error.orig)}") from error
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise StateError(f"{self._path}: {error}") from error
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the tables to the newest version."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _write(connection: Connection, edit: Edit) -> None:
+    match edit:
+        case PutUser(user):
+            put(connection, tables.users, [users.user_row(user)])
+        case PutKey(key):
+            put(connection, tables.pre_auth_keys, [users.key_row(key)])
+        case PutNode(node, report):
+            put(connection, tables.nodes, [nodes.node_row(node)])
+            if report is not None:
+                put(connection, tables.reports, [nodes.report_row(node.id, report)])
+        case DropUser(id=user_id):
+            drop(connection, tables.users, user_id)
+        case DropKey(id=key_id):
+            drop(connection, tables.pre_auth_keys, key_id)
+        case DropNode(id=node_id):
+            drop(connection, tables.nodes, node_id)
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "timeout": 5.0},
+    )
+
+    def prepare(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    event.listen(engine, "connect", prepare)
+    return engine
+
+
+def _check(connection: Connection, path: Path) -> None:
+    verdict = connection.execute(text("PRAGMA integrity_check(1)")).scalar()
+    if verdict != "ok":
+        raise StateError(f"{path} is damaged: {verdict}. Restore it from a backup.")
+
+
+def _put_counters(connection: Connection, counters: Counters) -> None:
+    values = {"user": counters.user, "key": counters.key, "node": counters.node}
+    put(connection, tables.counters, [{"name": n, "next": v} for n, v in values.items()])
+
+
+def _way_out(error: BaseException | None) -> str:
+    reason = str(error)
+    if "full" in reason or "disk I/O" in reason:
+        return "Nothing was changed; free some space on that disk and try again."
+    if "malformed" in reason or "not a database" in reason:
+        return "Restore the file from a backup."
+    return "Nothing was changed."

@@ -1,0 +1,172 @@
+"""What nodes may ask inside Noise. Every handler compares machine key and node key.
+
+Source: protocol document 1.6 to 1.9.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
+from http import HTTPStatus
+
+from gatepost.coordination.delta import Messages
+from gatepost.coordination.labels import label_of, unique_label
+from gatepost.coordination.ledger import Decision, Ledger
+from gatepost.coordination.records import NodeRecord, PutNode, Records
+from gatepost.coordination.registrar import Caller, Registrar, TooManyError
+from gatepost.coordination.registration import check_version
+from gatepost.coordination.reports import updated
+from gatepost.coordination.stream import Streams
+from gatepost.errors import Malformed, RefusedError, StateError
+from gatepost.net.control_server import ControlRequest, ControlResponse
+from gatepost.wire.go_json import read_json, write_json
+from gatepost.wire.map_frames import ZSTD
+from gatepost.wire.netmap import MapRequest
+from gatepost.wire.register import RegisterRequest
+
+log = logging.getLogger(__name__)
+
+_Handler = Callable[[ControlRequest], Awaitable[ControlResponse]]
+# Known to clients and not offered; a client copes with "not implemented".
+_LATER = ("/machine/set-dns", "/machine/id-token", "/machine/feature/query", "/machine/tka/",
+          "/machine/webclient/", "/machine/set-device-attr", "/machine/ssh/")  # fmt: skip
+
+
+class MachineApi:
+    """The handler behind Noise."""
+
+    def __init__(
+        self, ledger: Ledger, registrar: Registrar, streams: Streams, messages: Messages
+    ) -> None:
+        self._ledger = ledger
+        self._registrar = registrar
+        self._streams = streams
+        self._messages = messages
+        self._handlers: dict[tuple[str, str], _Handler] = {
+            ("POST", "/machine/register"): self._register,
+            ("POST", "/machine/map"): self._map,
+            ("POST", "/machine/audit-log"): self._audit,
+            ("POST", "/machine/update-health"): self._health,
+        }
+
+    async def handle(self, request: ControlRequest) -> ControlResponse:
+        """Answer one request; errors of the asker become statuses here."""
+        handler = self._handlers.get((request.method, request.path))
+        if handler is None:
+            return _unknown(request)
+        try:
+            return await handler(request)
+        except TooManyError as error:
+            seconds = str(math.ceil(error.wait))
+            return _text(HTTPStatus.TOO_MANY_REQUESTS, str(error), (("retry-after", seconds),))
+        except Malformed as error:
+            return _text(HTTPStatus.BAD_REQUEST, str(error))
+        except RefusedError as error:
+            return _text(HTTPStatus.FORBIDDEN, str(error))
+        except StateError:
+            return _text(HTTPStatus.SERVICE_UNAVAILABLE, "the server cannot store anything now")
+
+    async def _register(self, request: ControlRequest) -> ControlResponse:
+        asked = read_json(request.body, RegisterRequest)
+        caller = Caller(machine=request.machine, source=request.peer, closed=request.closed)
+        answer = await self._registrar.register(asked, caller)
+        return ControlResponse(body=write_json(answer))
+
+    async def _map(self, request: ControlRequest) -> ControlResponse:
+        asked = read_json(request.body, MapRequest)
+        check_version(asked.version)
+        if asked.compress not in {"", ZSTD}:
+            raise Malformed(f"compression {asked.compress!r} is unknown: ask for {ZSTD!r}")
+        record = self._ledger.world.records.node_by_key(asked.node_key)
+        if record is None:
+            return self._farewell(asked, request)
+        if record.machine != request.machine:
+            raise RefusedError(f"node key {asked.node_key.short} belongs to another machine")
+        if asked.stream:
+            return ControlResponse(stream=self._streams.open(record.id, asked.compress))
+        await self._update(record, asked)
+        if asked.omit_peers:
+            return ControlResponse()
+        return ControlResponse(body=self._streams.once(record.id, asked.compress))
+
+    def _farewell(self, asked: MapRequest, request: ControlRequest) -> ControlResponse:
+        """Answer a node key that is not (or no longer) ours.
+
+        A client whose poll is refused only tries again, for ever. So a node that
+        was deleted while it was away is told that its key has expired, which
+        sends it to its login. Nothing else is said, and only about itself.
+        """
+        if not asked.stream:
+            return _text(HTTPStatus.NOT_FOUND, "this node key is not known here: log in again")
+        log.info("%s polls with a node key that is not known here", request.peer)
+        frame = self._messages.tombstone(asked.node_key, request.machine, 1, asked.compress)
+        return ControlResponse(stream=_only(frame))
+
+    async def _update(self, record: NodeRecord, asked: MapRequest) -> None:
+        """Take what a node says about itself; what did not change costs nothing."""
+        node = self._ledger.world.nodes[record.id]
+        report = updated(node.report, asked, self._ledger.now)
+        is_same = replace(report, last_seen=node.report.last_seen) == node.report
+        if not is_same or not self._ledger.is_settled(record.id):
+            await self._ledger.report(record.id, report)
+        if asked.hostinfo is not None and not record.renamed:
+            await self._relabel(record, asked.hostinfo.hostname)
+
+    async def _relabel(self, record: NodeRecord, hostname: str) -> None:
+        """Follow the machine's own name, until an administrator chooses one."""
+        wanted = label_of(hostname)
+        if not hostname or _is_form_of(record.label, wanted):
+            return
+
+        def decide(records: Records) -> Decision[None]:
+            newest = records.nodes.get(record.id)
+            if newest is None or newest.renamed:
+                return Decision(None)
+            label = unique_label(wanted, records.labels)
+            return Decision(None, (PutNode(replace(newest, label=label)),))
+
+        await self._ledger.change(decide)
+
+    async def _audit(self, request: ControlRequest) -> ControlResponse:
+        """Write a user's stated reason (for disconnecting, say) into the log."""
+        record = self._node_of(request)
+        log.info("audit: node %s: %s", record.label, request.body[:1000].decode(errors="replace"))
+        return ControlResponse()
+
+    async def _health(self, request: ControlRequest) -> ControlResponse:
+        """Accept what clients before October 2025 send; nothing is made of it."""
+        self._node_of(request)
+        return ControlResponse()
+
+    def _node_of(self, request: ControlRequest) -> NodeRecord:
+        """Return the node that a request names, if it is this machine's."""
+        asked = read_json(request.body, MapRequest)  # of which only NodeKey is there
+        record = self._ledger.world.records.node_by_key(asked.node_key)
+        if record is None or record.machine != request.machine:
+            raise RefusedError("this node key is not known here")
+        return record
+
+
+def _is_form_of(label: str, wanted: str) -> bool:
+    """Say whether a label is the wanted one, perhaps with a number against duplicates."""
+    head, _, number = label.rpartition("-")
+    return label == wanted or (number.isdigit() and bool(head) and wanted.startswith(head))
+
+
+async def _only(frame: bytes) -> AsyncGenerator[bytes]:
+    yield frame
+
+
+def _unknown(request: ControlRequest) -> ControlResponse:
+    log.debug("%s %s from %s is not offered", request.method, request.path, request.peer)
+    is_later = request.path.startswith(_LATER)
+    status = HTTPStatus.NOT_IMPLEMENTED if is_later else HTTPStatus.NOT_FOUND
+    return _text(status, f"{request.method} {request.path} is not offered by this server")
+
+
+def _text(
+    status: HTTPStatus, text: str, headers: tuple[tuple[str, str], ...] = ()
+) -> ControlResponse:
+    return ControlResponse(status=status.value, body=text.encode() + b"\n", headers=headers)

@@ -1,0 +1,1 @@
+"""Who may reach whom. Pure: a world in; visibility and packet filters out."""

@@ -1,0 +1,80 @@
+"""Which node carries which prefix.
+
+A prefix is carried if its node announced it and the administrator approved
+it. WireGuard can send a prefix to one peer only, so each prefix has one
+primary node. Default routes (exit nodes) have no primary: every client picks
+its own. Source: protocol document 6.2 and 7.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from gatepost.errors import RefusedError
+from gatepost.model.netmap import MESH_V4, MESH_V6, IPNetwork
+
+EXIT = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+FOUR_VIA_SIX = IPv6Network("fd7a:115c:a1e0:b1a::/64")
+LONGEST_LIST = 1024  # prefixes that one node may announce
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carrier:
+    """A node that could carry prefixes. `online` None: not known since the server's start."""
+
+    id: int
+    routes: tuple[IPNetwork, ...]
+    online: bool | None
+
+
+def parse_prefix(text: str) -> IPNetwork:
+    """Read "10.1.0.0/16"; raise `RefusedError` if it is no prefix or has host bits."""
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise RefusedError(
+            f"{text!r} is not a network prefix such as 10.1.0.0/16: {error}"
+        ) from error
+
+
+def check_route(prefix: IPNetwork) -> IPNetwork:
+    """Return a prefix that a node may carry; raise `RefusedError` for one it may not."""
+    if prefix in EXIT:
+        return prefix
+    if prefix.is_loopback or prefix.is_link_local or prefix.is_multicast:
+        raise RefusedError(f"{prefix} cannot be routed: it is loopback, link-local or multicast")
+    if isinstance(prefix, IPv6Network) and prefix.subnet_of(FOUR_VIA_SIX):
+        return prefix
+    if prefix.overlaps(MESH_V4) or prefix.overlaps(MESH_V6):
+        raise RefusedError(f"{prefix} overlaps the mesh's own addresses ({MESH_V4}, {MESH_V6})")
+    return prefix
+
+
+def carried(
+    announced: tuple[IPNetwork, ...], approved: tuple[IPNetwork, ...]
+) -> tuple[IPNetwork, ...]:
+    """Return the prefixes that are both, in the order of the announcement."""
+    return tuple(p for p in announced if p in approved)
+
+
+def primaries(
+    carriers: Iterable[Carrier], incumbents: Mapping[IPNetwork, int]
+) -> Mapping[IPNetwork, int]:
+    """Choose one node for each prefix that is no default route.
+
+    Who has it keeps it while it carries it and is not offline; then comes the
+    online node with the lowest id; a prefix whose carriers are all offline
+    stays where it was.
+    """
+    candidates: dict[IPNetwork, list[Carrier]] = {}
+    for carrier in carriers:
+        for prefix in carrier.routes:
+            if prefix not in EXIT:
+                candidates.setdefault(prefix, []).append(carrier)
+    return {p: _choose(c, incumbents.get(p)) for p, c in candidates.items()}
+
+
+def _choose(candidates: list[Carrier], incumbent: int | None) -> int:
+    return min(candidates, key=lambda c: (c.online is False, c.id != incumbent, c.id)).id

@@ -1,0 +1,175 @@
+"""Who is connected, and what each was last sent.
+
+A viewer remembers the world it knows. When the world has changed, all viewers
+are woken, and each asks for the difference between its world and the newest:
+almost all of them know the same world, so they get the same bytes. A viewer
+that reads slowly skips worlds and costs no memory but its own old world.
+
+Changes are gathered for up to `BATCH` seconds. Under load (many joins at once)
+the pause grows with the time that sending takes, so that at least half of the
+time is left for everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gatepost.coordination.delta import Messages
+from gatepost.coordination.ledger import Ledger
+from gatepost.coordination.timers import Timers
+from gatepost.coordination.world import World
+from gatepost.wire.map_frames import keep_alive
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.01  # seconds: what belongs together (register, first update) usually comes within
+BATCH = 0.05  # seconds between two rounds
+KEEP_ALIVE = 50.0  # seconds of silence, to which up to KEEP_ALIVE_JITTER is added
+KEEP_ALIVE_JITTER = 10.0  # the client gives up after 120
+_WOKEN_AT_ONCE = 64  # viewers; then other work of the event loop gets its turn
+_FIRST_MAPS = 32  # first maps in memory at the same time, as each may be a megabyte
+
+
+class Presence(Protocol):
+    """Who wants to know which node has a stream."""
+
+    def connected(self, node_id: int) -> None: ...
+    def left(self, node_id: int) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Viewer:
+    node_id: int
+    compress: str
+    world: World  # what it knows
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    is_replaced: bool = False
+    is_silent_too_long: bool = False
+
+
+class Streams:
+    """The map streams of all nodes. `run` and `tick` must be called for anything to be sent."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        messages: Messages,
+        presence: Presence,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        """Take a monotonic clock and a source of numbers from 0 to 1."""
+        self._ledger = ledger
+        self._messages = messages
+        self._presence = presence
+        self._clock = clock
+        self._jitter = jitter
+        self._published = ledger.world
+        self._changed = asyncio.Event()
+        self._viewers: dict[int, _Viewer] = {}
+        self._silence: Timers[_Viewer] = Timers()
+        self._first_maps = asyncio.Semaphore(_FIRST_MAPS)
+        ledger.on_change(self._on_change)
+
+    @property
+    def connected(self) -> int:
+        return len(self._viewers)
+
+    def _on_change(self, world: World) -> None:  # noqa: ARG002  # only that it changed counts
+        self._changed.set()
+
+    async def open(self, node_id: int, compress: str) -> AsyncGenerator[bytes]:
+        """Yield frames for a node, until it is gone or has a newer stream."""
+        if node_id not in self._ledger.world.nodes:
+            return
+        viewer = _Viewer(node_id, compress, self._world_for(node_id))
+        older = self._viewers.get(node_id)
+        self._viewers[node_id] = viewer
+        if older is not None:
+            older.is_replaced = True
+            older.wake.set()
+        self._presence.connected(node_id)
+        try:
+            await self._first_maps.acquire()
+            try:
+                yield self._messages.first(viewer.world, node_id, self._ledger.now, compress)
+            finally:
+                self._first_maps.release()
+            self._expect(viewer)
+            while not viewer.is_replaced:
+                for frame in self._frames(viewer):
+                    yield frame
+                if node_id not in viewer.world.nodes:
+                    return
+                await viewer.wake.wait()
+                viewer.wake.clear()
+        finally:
+            self._close(viewer)
+
+    def once(self, node_id: int, compress: str) -> bytes:
+        """Return the frame with the whole map, without a stream."""
+        return self._messages.first(self._ledger.world, node_id, self._ledger.now, compress)
+
+    async def run(self) -> None:
+        """Send what changed, in rounds, until cancelled."""
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(FIRST_DELAY)
+            self._changed.clear()
+            began = self._clock()
+            self._published = self._ledger.world
+            waiting = tuple(self._viewers.values())
+            for start in range(0, len(waiting), _WOKEN_AT_ONCE):
+                for viewer in waiting[start : start + _WOKEN_AT_ONCE]:
+                    viewer.wake.set()
+                await asyncio.sleep(0)
+            await asyncio.sleep(max(BATCH - FIRST_DELAY, self._clock() - began))
+
+    def tick(self, now: float) -> None:
+        """Wake the viewers that have heard nothing for too long; call it every second."""
+        for viewer in self._silence.due(now):
+            viewer.is_silent_too_long = True
+            viewer.wake.set()
+
+    def _world_for(self, node_id: int) -> World:
+        """Return the world that other viewers know too, unless it lacks this node's newest self."""
+        newest = self._ledger.world
+        known = self._published.nodes.get(node_id)
+        if known is not None and known.record is newest.nodes[node_id].record:
+            return self._published
+        return newest
+
+    def _frames(self, viewer: _Viewer) -> list[bytes]:
+        """Return what the viewer must be sent now, and count it as sent."""
+        frames: list[bytes] = []
+        new = self._published
+        if new.generation > viewer.world.generation:
+            frame = self._change(viewer, new)
+            if frame:
+                frames.append(frame)
+        if viewer.is_silent_too_long and not frames:
+            frames.append(keep_alive(viewer.compress))
+        if frames:
+            self._expect(viewer)
+        return frames
+
+    def _change(self, viewer: _Viewer, new: World) -> bytes:
+        old, viewer.world = viewer.world, new
+        if viewer.node_id not in new.nodes:
+            return self._messages.eviction(old, viewer.node_id, viewer.compress)
+        return self._messages.between(old, new, viewer.node_id, viewer.compress)
+
+    def _expect(self, viewer: _Viewer) -> None:
+        viewer.is_silent_too_long = False
+        pause = KEEP_ALIVE + KEEP_ALIVE_JITTER * self._jitter()
+        self._silence.set(viewer, self._clock() + pause)
+
+    def _close(self, viewer: _Viewer) -> None:
+        self._silence.cancel(viewer)
+        if self._viewers.get(viewer.node_id) is viewer:
+            del self._viewers[viewer.node_id]
+            self._presence.left(viewer.node_id)

@@ -1,0 +1,80 @@
+"""What this node tells the coordination server about itself."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+
+from gatepost import __version__
+from gatepost.model.netmap import IPNetwork
+from gatepost.net.path_ports import OwnEndpoint
+from gatepost.wire.hostinfo import Hostinfo, NetInfo
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFacts:
+    """What does not change while the daemon runs."""
+
+    hostname: str
+    kernel: str
+    machine: str
+    distribution: str = ""
+    distribution_version: str = ""
+    distribution_code_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """Everything that other nodes or the server should know; equal ones need not be sent twice.
+
+    `home_derp` 0 means that no region is chosen yet.
+    """
+
+    hostname: str = ""
+    routes: tuple[IPNetwork, ...] = ()
+    tags: tuple[str, ...] = ()
+    endpoints: tuple[OwnEndpoint, ...] = ()
+    home_derp: int = 0
+    facts: Mapping[str, str] = field(default_factory=dict[str, str])  # from `Announce` resources
+
+
+def read_machine_facts() -> MachineFacts:
+    """Ask the operating system; waits for the disk."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = dict[str, str]()  # no os-release: nothing to say
+    return MachineFacts(
+        hostname=socket.gethostname().partition(".")[0],
+        kernel=platform.release(),
+        machine=platform.machine(),
+        distribution=release.get("ID", ""),
+        distribution_version=release.get("VERSION_ID", ""),
+        distribution_code_name=release.get("VERSION_CODENAME", ""),
+    )
+
+
+def make_hostinfo(facts: MachineFacts, said: Announcement) -> Hostinfo:
+    return Hostinfo(
+        ipn_version=f"{__version__}-gatepost",
+        os="linux",
+        os_version=facts.kernel,
+        distro=facts.distribution,
+        distro_version=facts.distribution_version,
+        distro_code_name=facts.distribution_code_name,
+        app="gatepost",
+        hostname=said.hostname or facts.hostname or "gatepost",
+        machine=facts.machine,
+        go_arch=_ARCHITECTURES.get(facts.machine, facts.machine),
+        routable_ips=tuple(str(ip_network(n)) for n in said.routes) or None,
+        request_tags=said.tags or None,
+        net_info=NetInfo(preferred_derp=said.home_derp) if said.home_derp else None,
+        userspace=False,
+        userspace_router=False,
+        state_encrypted=True,
+    )

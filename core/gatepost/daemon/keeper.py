@@ -1,0 +1,94 @@
+"""What the control loop remembers over a restart, written without blocking the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from gatepost.daemon.store import NETMAP, Identity, Store
+from gatepost.errors import GatepostError, StateError
+from gatepost.model.netmap import NetMap
+from gatepost.model.resource import Level, Notice
+from gatepost.net.tasks import Tasks
+from gatepost.sessions.netmap import MapState
+
+log = logging.getLogger(__name__)
+
+SAVE_EVERY = 15.0  # seconds between two writes of the netmap at least
+
+
+class Keeper:
+    """The identity and the last netmap, in memory and on the disk.
+
+    A disk that cannot be written is a notice, not the end: the node works on
+    from memory, and only a restart would lose what was not written.
+    """
+
+    def __init__(self, store: Store, identity: Identity) -> None:
+        self._store = store
+        self.identity = identity
+        self._failure: Notice | None = None
+        self._tasks = Tasks()
+        self._latest: Callable[[], bytes] | None = None
+        self._saving = False
+
+    def notices(self) -> tuple[Notice, ...]:
+        return (self._failure,) if self._failure else ()
+
+    async def keep_identity(self, identity: Identity) -> None:
+        """Replace the identity, here at once and then on the disk."""
+        self.identity = identity
+        await self._write(lambda: self._store.save_identity(identity))
+
+    def keep_netmap(self, dump: Callable[[], bytes]) -> None:
+        """Save the netmap soon; `dump` is called then, and only the last one counts."""
+        self._latest = dump
+        if not self._saving:
+            self._saving = True
+            self._tasks.spawn(self._save(), "save the netmap")
+
+    async def _save(self) -> None:
+        try:
+            while self._latest is not None:
+                raw, self._latest = self._latest(), None
+                await self._write(lambda raw=raw: self._store.save(NETMAP, raw))  # type: ignore[misc]  # mypy cannot infer a lambda with a bound default
+                await asyncio.sleep(SAVE_EVERY)
+        finally:
+            self._saving = False
+
+    async def forget_netmap(self) -> None:
+        self._latest = None
+        await self._write(lambda: self._store.forget(NETMAP))
+
+    async def load_netmap(self) -> NetMap | None:
+        """Return the last netmap, if it is there, can be read, and is this node's."""
+        node = self.identity.node
+        try:
+            raw = await asyncio.to_thread(self._store.load, NETMAP)
+            if raw is None or node is None:
+                return None
+            state = MapState()
+            state.load(raw)
+            netmap = state.netmap()
+        except GatepostError as error:
+            log.warning("the stored netmap cannot be used: %s", error)
+            return None
+        return netmap if netmap is not None and netmap.me.key == node.public else None
+
+    async def close(self) -> None:
+        """Write what is still waiting."""
+        await self._tasks.close()
+        if self._latest is not None:
+            raw = self._latest()
+            await self._write(lambda: self._store.save(NETMAP, raw))
+
+    async def _write(self, work: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(work)
+        except (StateError, OSError) as error:
+            if self._failure is None:
+                log.error("%s", error)  # noqa: TRY400  # the trace says nothing more
+            self._failure = Notice("state-not-saved", f"{error}: make room", Level.ERROR)
+        else:
+            self._failure = None

@@ -9,7 +9,7 @@ wrong about it. No I/O.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from types import MappingProxyType
@@ -95,11 +95,11 @@ def _is_about(value: object, wanted: IPNetwork) -> bool:
 def _source(resource: Resource, desired: Desired, question: Question) -> str:
     found = list[str]()
     for plugin in sorted(desired.owners.get(resource.key, ())):
-        found += [f"{text} ({plugin})" for text in _sources_of(resource.key, plugin, question)]
+        found += [f"{text} ({plugin})" for text in _sources_of(resource, plugin, question)]
     return "; ".join(found)
 
 
-def _sources_of(key: Hashable, plugin: str, question: Question) -> Iterator[str]:
+def _sources_of(resource: Resource, plugin: str, question: Question) -> Iterator[str]:
     def stays(
         netmap: NetMap | None = None, settings: object = None, observed: Observed | None = None
     ) -> bool:
@@ -109,7 +109,7 @@ def _sources_of(key: Hashable, plugin: str, question: Question) -> Iterator[str]
             question.settings[plugin] if settings is None else settings,
             observed or question.observed,
         )
-        return any(isinstance(item, Resource) and item.key == key for item in items)
+        return resource in items
 
     if plugin not in question.settings or not stays():
         yield "what the plugin asked for before it failed"

@@ -1,0 +1,322 @@
+"""Writes the nftables text of the packet filter from wishes. No I/O.
+
+What the text does, hook by hook (`mesh` is our WireGuard device):
+
+    prerouting  a source may come only through its own device; from the mesh only
+                addresses of the mesh and of networks that peers carry
+    input       from the mesh: replies; to our own addresses and to our addresses in
+                advertised networks what the rules admit; everything else is dropped
+    forward     mesh to network: only destinations wished for, and only what the rules
+                admit; network to mesh: only destinations wished for; mesh to mesh: never
+    postrouting masquerade what the forward hook marked
+
+Everything that neither comes from nor goes to the mesh is accepted *by this table*;
+a firewall of the host in a table of its own still has its say, and can refuse what
+is accepted here.
+
+Conntrack puts fragments together before the first of our hooks, and `meta l4proto`
+walks IPv6 extension headers, so neither hides a port. Sets and maps hold all that
+grows; the number of rules a packet meets does not depend on the size of the mesh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
+from gatepost.engine.admission import Admission, Services, Span, admission, join, subtract
+from gatepost.model.kernel import Listen, Sender
+from gatepost.model.netmap import MESH_V4, MESH_V6, FilterRule, IPAddress, IPNetwork
+from gatepost.model.owned import DEVICE, MARK_MASK, MASQUERADE_MARK, NFT_TABLE
+
+TSMP = 99  # IP protocol of peer pings inside the tunnel (protocol document 2.6)
+# Up to this many elements are written as rules: the kernel looks through all sets of a
+# table to name a new one, so 10,000 small sets took it 85 s, as many rules half a second.
+FEW = 8
+_UNSIGNED_32 = 0xFFFFFFFF
+# Where no packet from the mesh is ever forwarded, whatever anybody wishes.
+NEVER = tuple(
+    ip_network(n)
+    for n in (
+        "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", str(MESH_V4),
+        "::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8", str(MESH_V6),
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterWishes:
+    """Everything the filter is made of; order and repetition do not matter.
+
+    `own` are this machine's addresses in the mesh, `carried` the prefixes that
+    WireGuard accepts from peers.
+    """
+
+    device: str = DEVICE
+    own: Sequence[IPAddress] = ()
+    carried: Sequence[IPNetwork] = ()
+    admit: Sequence[FilterRule] = ()
+    senders: Sequence[Sender] = ()
+    forward: Sequence[IPNetwork] = ()
+    forward_out: Sequence[IPNetwork] = ()
+    masquerade: Sequence[IPNetwork] = ()
+    clamp: Sequence[IPNetwork] = ()
+    listen: Sequence[Listen] = ()
+
+
+def filter_text(wishes: FilterWishes) -> str:
+    """Return the whole table in nft's language; equal wishes give equal text."""
+    lines = [f"table inet {NFT_TABLE} {{"]
+    senders = _senders(wishes)
+    for version in (4, 6):
+        lines += _sets(wishes, version)
+        for number, (_, prefixes) in enumerate(senders):
+            lines += _set(f"sender{number}_{version}", version, _spans(prefixes, version))
+    for protocol in ("tcp", "udp"):
+        lines += _ports(protocol, wishes.listen)
+    for version in (4, 6):
+        lines += _admission(admission(wishes.admit, version), version)
+    lines += _prerouting(wishes.device, [device for device, _ in senders])
+    lines += _input(wishes.device)
+    lines += _forward(wishes.device)
+    if wishes.masquerade:
+        lines += _masquerade()
+    if wishes.clamp:
+        lines += _clamp(wishes.device)
+    return "\n".join([*lines, "}", ""])
+
+
+# --- sets ------------------------------------------------------------------------
+
+
+def _senders(wishes: FilterWishes) -> list[tuple[str, list[IPNetwork]]]:
+    """Gather prefixes by the device they belong to; the mesh always belongs to ours."""
+    devices: dict[str, list[IPNetwork]] = {wishes.device: [MESH_V4, MESH_V6]}
+    for sender in wishes.senders:
+        devices.setdefault(sender.device, []).append(sender.prefix)
+    return sorted(devices.items())
+
+
+def _sets(wishes: FilterWishes, version: int) -> Iterator[str]:
+    own = join((int(a), int(a)) for a in wishes.own if a.version == version)
+    never = _spans(NEVER, version)
+    carried = _spans((*wishes.carried, MESH_V4, MESH_V6), version)
+    yield from _set(f"own{version}", version, own)
+    yield from _set(f"carried{version}", version, subtract(carried, own))
+    for name, networks in (("forward", wishes.forward), ("masquerade", wishes.masquerade)):
+        yield from _set(f"{name}{version}", version, subtract(_spans(networks, version), never))
+    for name, networks in (("forward_out", wishes.forward_out), ("clamp", wishes.clamp)):
+        yield from _set(f"{name}{version}", version, _spans(networks, version))
+
+
+def _spans(networks: Iterable[IPNetwork], version: int) -> tuple[Span, ...]:
+    return join(
+        (int(n.network_address), int(n.broadcast_address)) for n in networks if n.version == version
+    )
+
+
+def _set(name: str, version: int, spans: Iterable[Span]) -> Iterator[str]:
+    kind = "ipv4_addr" if version == 4 else "ipv6_addr"  # noqa: PLR2004
+    yield f"\tset {name} {{"
+    yield f"\t\ttype {kind}; flags interval;"
+    yield from _elements(_addresses(first, last, version) for first, last in spans)
+    yield "\t}"
+
+
+def _ports(protocol: str, listen: Iterable[Listen]) -> Iterator[str]:
+    ports = {p.port for p in listen if p.zone == "mesh" and p.protocol == protocol}
+    yield f"\tset listen_{protocol} {{"
+    yield "\t\ttype inet_service; flags interval;"
+    yield from _elements(_numbers(*span) for span in join((p, p) for p in ports))
+    yield "\t}"
+
+
+def _elements(elements: Iterable[str]) -> Iterator[str]:
+    text = ",\n\t\t\t".join(elements)
+    if text:
+        yield f"\t\telements = {{\n\t\t\t{text} }}"
+
+
+def _addresses(first: int, last: int, version: int) -> str:
+    """Write a span as address, prefix or range, whichever is shortest."""
+    kind, bits = (IPv4Address, 32) if version == 4 else (IPv6Address, 128)  # noqa: PLR2004
+    if first == last:
+        return str(kind(first))
+    size = last - first + 1
+    if size & (size - 1) or first % size:
+        return f"{kind(first)}-{kind(last)}"
+    return f"{kind(first)}/{bits + 1 - size.bit_length()}"
+
+
+def _numbers(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+# --- who may reach what ------------------------------------------------------------
+
+
+def _admission(tables: Admission, version: int) -> Iterator[str]:
+    """Write the tables of one version: a chain per services, per targets, then the sources."""
+    address = "ip" if version == 4 else "ip6"  # noqa: PLR2004
+    for number, services in enumerate(tables.services):
+        yield f"\tchain services{version}_{number} {{"
+        yield from _services(services)
+        yield "\t}"
+    for number, target in enumerate(tables.targets):
+        yield f"\tchain targets{version}_{number} {{"
+        verdicts = [(_addresses(a, b, version), f"services{version}_{n}") for a, b, n in target]
+        yield from _targets(f"{address} daddr", verdicts)
+        yield "\t\tcounter drop"
+        yield "\t}"
+    yield f"\tmap sources{version} {{"
+    yield f"\t\ttype {'ipv4' if version == 4 else 'ipv6'}_addr : verdict; flags interval;"  # noqa: PLR2004
+    yield from _elements(
+        f"{_addresses(first, last, version)} : goto targets{version}_{index}"
+        for first, last, index in tables.sources
+    )
+    yield "\t}"
+    yield f"\tchain admit{version} {{"
+    yield f"\t\t{address} saddr vmap @sources{version}"
+    yield "\t\tcounter drop"
+    yield "\t}"
+
+
+def _targets(field: str, verdicts: Sequence[tuple[str, str]]) -> Iterator[str]:
+    if len(verdicts) <= FEW:
+        yield from (f"\t\t{field} {addresses} goto {chain}" for addresses, chain in verdicts)
+        return
+    elements = ",\n".join(f"\t\t\t{addresses} : goto {chain}" for addresses, chain in verdicts)
+    yield f"\t\t{field} vmap {{\n{elements}\n\t\t}}"
+
+
+def _services(services: Services) -> Iterator[str]:
+    yield from _accept("meta l4proto", [(p, p) for p in services.whole])
+    yield from _accept("tcp dport", services.tcp)
+    yield from _accept("udp dport", services.udp)
+    # Whoever may use anything at all here may also see whether it is alive.
+    yield "\t\ticmp type echo-request accept"
+    yield "\t\ticmpv6 type echo-request accept"
+    yield "\t\tcounter drop"
+
+
+def _accept(field: str, spans: Sequence[Span]) -> Iterator[str]:
+    if len(spans) <= FEW:
+        yield from (f"\t\t{field} {_numbers(*span)} accept" for span in spans)
+        return
+    yield f"\t\t{field} {{ {', '.join(_numbers(*span) for span in spans)} }} accept"
+
+
+# --- chains ------------------------------------------------------------------------
+
+
+def _prerouting(device: str, devices: Sequence[str]) -> Iterator[str]:
+    yield "\tchain senders {"
+    yield "\t\ttype filter hook prerouting priority raw; policy accept;"
+    yield '\t\tiifname "lo" accept'
+    for number, name in enumerate(devices):
+        yield f'\t\tiifname != "{name}" ip saddr @sender{number}_4 counter drop'
+        yield f'\t\tiifname != "{name}" ip6 saddr @sender{number}_6 counter drop'
+    yield f'\t\tiifname != "{device}" accept'
+    yield "\t\tip saddr @carried4 accept"
+    yield "\t\tip6 saddr @carried6 accept"
+    yield "\t\tcounter drop"
+    yield "\t}"
+
+
+def _input(device: str) -> Iterator[str]:
+    yield """\
+	chain unwanted {
+		icmp type { redirect, router-advertisement, router-solicitation } counter drop
+		icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit } counter drop
+		icmpv6 type { nd-neighbor-advert, nd-redirect } counter drop
+	}
+	chain from_mesh {
+		meta l4proto { 1, 58 } jump unwanted
+		ct state established,related accept
+		ct state invalid counter drop
+		ip daddr @own4 goto to_own
+		ip6 daddr @own6 goto to_own
+		fib daddr type != local counter drop
+		ip daddr @forward4 goto admit4
+		ip6 daddr @forward6 goto admit6
+		counter drop
+	}
+	chain to_own {"""
+    yield f"\t\tmeta l4proto {TSMP} accept"
+    yield """\
+		tcp dport @listen_tcp accept
+		udp dport @listen_udp accept
+		meta nfproto ipv4 goto admit4
+		goto admit6
+	}
+	chain input {
+		type filter hook input priority filter; policy accept;"""
+    yield f'\t\tiifname "{device}" goto from_mesh'
+    yield "\t}"
+
+
+def _forward(device: str) -> Iterator[str]:
+    """Write both directions; an established flow ends when its destination is taken away."""
+    mask = _UNSIGNED_32 ^ MARK_MASK
+    yield "\tchain mesh_to_network {"
+    yield f'\t\toifname "{device}" counter drop'
+    yield """\
+		meta l4proto { 1, 58 } jump unwanted
+		ct state related accept
+		ct state established ct direction reply accept
+		ct state invalid counter drop
+		ip daddr @forward4 goto mesh_to_network4
+		ip6 daddr @forward6 goto mesh_to_network6
+		counter drop
+	}"""
+    for version, address in ((4, "ip"), (6, "ip6")):
+        yield f"\tchain mesh_to_network{version} {{"
+        yield "\t\tct state established accept"
+        if version == 4:  # noqa: PLR2004  # IPv6 has no broadcast
+            yield "\t\tfib daddr type != unicast counter drop"
+        yield (
+            f"\t\t{address} daddr @masquerade{version} "
+            f"meta mark set meta mark & 0x{mask:08x} | 0x{MASQUERADE_MARK:08x}"
+        )
+        yield f"\t\tgoto admit{version}"
+        yield "\t}"
+    yield """\
+	chain network_to_mesh {
+		ct state related accept
+		ct state established ct direction reply accept
+		ct state invalid counter drop
+		ip daddr @forward_out4 accept
+		ip6 daddr @forward_out6 accept
+		counter drop
+	}
+	chain forward {
+		type filter hook forward priority filter; policy accept;"""
+    yield f'\t\tiifname "{device}" goto mesh_to_network'
+    yield f'\t\toifname "{device}" goto network_to_mesh'
+    yield "\t}"
+
+
+def _masquerade() -> Iterator[str]:
+    """Write the chain that sees the first packet of each flow; the forward hook has marked it."""
+    yield "\tchain postrouting {"
+    yield "\t\ttype nat hook postrouting priority srcnat; policy accept;"
+    yield f"\t\tmeta mark & 0x{MARK_MASK:08x} == 0x{MASQUERADE_MARK:08x} masquerade"
+    yield "\t}"
+
+
+def _clamp(device: str) -> Iterator[str]:
+    """Write the chain that lowers the segment size; `rt mtu` takes the smaller of both ways."""
+    yield "\tchain clamp_segment {"
+    for address, version in (("ip", 4), ("ip6", 6)):
+        for side in ("saddr", "daddr"):
+            yield (f"\t\t{address} {side} @clamp{version} tcp option maxseg size set rt mtu return")
+    yield "\t}"
+    yield "\tchain clamp {"
+    yield "\t\ttype filter hook forward priority mangle; policy accept;"
+    yield f'\t\tiifname "{device}" tcp flags & (syn | rst) == syn jump clamp_segment'
+    yield f'\t\toifname "{device}" tcp flags & (syn | rst) == syn jump clamp_segment'
+    yield "\t}"
+
+
+__all__ = ["FilterWishes", "filter_text"]

@@ -1,0 +1,145 @@
+"""From what plugins wish to what the kernel holds. No I/O.
+
+Plugins speak of prefixes, admitted rules and destinations; the kernel knows peers
+with their prefixes and one packet filter. `lower` gathers the first into the
+second, and keeps the names of the plugins behind each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TypeVar
+
+from gatepost.engine.filter import FilterWishes, filter_text
+from gatepost.engine.merge import Desired
+from gatepost.model.kernel import (
+    Address,
+    Admit,
+    ClampMss,
+    Forward,
+    ForwardOut,
+    Listen,
+    Masquerade,
+    PacketFilter,
+    Rule,
+    Sender,
+    WireGuardDevice,
+    WireGuardPeer,
+)
+from gatepost.model.keys import NodePrivate, NodePublic
+from gatepost.model.mesh import AllowedPrefix
+from gatepost.model.netmap import IPNetwork
+from gatepost.model.owned import DEVICE, NFT_TABLE
+from gatepost.model.resource import Level, Notice, Resource
+
+# What ends in the packet filter and has no other place.
+FILTER_NOUNS = (Admit, Sender, Forward, ForwardOut, Masquerade, ClampMss)
+_ALL_BITS = 0xFFFFFFFF
+
+R = TypeVar("R", bound=Resource)
+
+
+def lower(desired: Desired) -> Desired:
+    """Return the same wishes in the kernel's terms.
+
+    `AllowedPrefix` goes into its `WireGuardPeer`; the filter's nouns, `Listen` in
+    the mesh and the addresses become one `PacketFilter`. Everything else passes.
+    A WireGuard device without any rule still gets a filter: one that lets nothing in.
+    """
+    resources: dict[Hashable, Resource] = {}
+    owners = dict(desired.owners)
+    notices = list(desired.notices)
+    for key, resource in desired.resources.items():
+        if not isinstance(resource, (AllowedPrefix, WireGuardPeer, *FILTER_NOUNS)):
+            resources[key] = _canonical(resource)
+    for peer, names in _peers(desired, notices):
+        resources[peer.key] = peer
+        owners[peer.key] = names
+    if _needs_filter(desired.resources):
+        packet_filter = PacketFilter(NFT_TABLE, filter_text(_wishes(desired.resources)))
+        resources[packet_filter.key] = packet_filter
+        owners[packet_filter.key] = _filter_owners(desired)
+    kept = {key: names for key, names in owners.items() if key in resources}
+    return Desired(
+        MappingProxyType(resources), MappingProxyType(kept), desired.watches, tuple(notices)
+    )
+
+
+def _canonical(resource: Resource) -> Resource:
+    """Write a value the way the kernel will read it back, so that the next round sees no change."""
+    if isinstance(resource, WireGuardDevice):
+        return replace(resource, private_key=clamp(resource.private_key))
+    if isinstance(resource, Rule) and resource.mask == _ALL_BITS:
+        return replace(resource, mask=None)
+    return resource
+
+
+def clamp(key: NodePrivate) -> NodePrivate:
+    """Return the key as X25519 uses it (RFC 7748, 5); WireGuard stores it so."""
+    raw = bytearray(key.raw)
+    raw[0] &= 248
+    raw[31] = raw[31] & 127 | 64
+    return NodePrivate(bytes(raw))
+
+
+def _peers(desired: Desired, notices: list[Notice]) -> list[tuple[WireGuardPeer, frozenset[str]]]:
+    """Return the peers with their prefixes; a prefix of an unknown peer becomes a notice."""
+    prefixes: dict[NodePublic, set[IPNetwork]] = {}
+    names: dict[NodePublic, frozenset[str]] = {}
+    for prefix in _of(desired.resources, AllowedPrefix):
+        prefixes.setdefault(prefix.peer, set()).add(prefix.prefix)
+        before = names.get(prefix.peer, frozenset[str]())
+        names[prefix.peer] = before | desired.owners.get(prefix.key, frozenset())
+    peers: list[tuple[WireGuardPeer, frozenset[str]]] = []
+    for peer in _of(desired.resources, WireGuardPeer):
+        gathered = peer.allowed | prefixes.pop(peer.public_key, frozenset[IPNetwork]())
+        wanted_by = names.get(peer.public_key, frozenset[str]())
+        wanted_by |= desired.owners.get(peer.key, frozenset())
+        peers.append((replace(peer, allowed=frozenset(gathered)), wanted_by))
+    for key, lost in sorted(prefixes.items()):
+        text = ", ".join(sorted(str(p) for p in lost))
+        plugins = ", ".join(sorted(names[key]))
+        notices.append(
+            Notice(
+                "prefix-without-peer",
+                f"{text}: {plugins} routes it to {key.short}, which is not a peer of this node",
+                Level.WARNING,
+            )
+        )
+    return peers
+
+
+def _needs_filter(resources: Mapping[Hashable, Resource]) -> bool:
+    return any(isinstance(r, (WireGuardDevice, *FILTER_NOUNS)) for r in resources.values())
+
+
+def _filter_owners(desired: Desired) -> frozenset[str]:
+    names = (
+        desired.owners.get(key, frozenset[str]())
+        for key, resource in desired.resources.items()
+        if isinstance(resource, (WireGuardDevice, *FILTER_NOUNS))
+    )
+    return frozenset[str]().union(*names)
+
+
+def _wishes(resources: Mapping[Hashable, Resource]) -> FilterWishes:
+    devices = _of(resources, WireGuardDevice)
+    device = devices[0].name if devices else DEVICE
+    return FilterWishes(
+        device=device,
+        own=[a.address for a in _of(resources, Address) if a.device == device],
+        carried=[p.prefix for p in _of(resources, AllowedPrefix)],
+        admit=[a.rule for a in _of(resources, Admit)],
+        senders=_of(resources, Sender),
+        forward=[f.destination for f in _of(resources, Forward)],
+        forward_out=[f.destination for f in _of(resources, ForwardOut)],
+        masquerade=[m.destination for m in _of(resources, Masquerade)],
+        clamp=[c.destination for c in _of(resources, ClampMss)],
+        listen=_of(resources, Listen),
+    )
+
+
+def _of(resources: Mapping[Hashable, Resource], kind: type[R]) -> list[R]:
+    return [r for r in resources.values() if isinstance(r, kind)]

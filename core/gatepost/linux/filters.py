@@ -1,0 +1,193 @@
+"""The applier of `PacketFilter`: whole nftables tables, each replaced in one transaction.
+
+What the kernel holds cannot be compared with the text that made it: nft prints it
+its own way. So after loading a table its listing is hashed, and the hash is kept
+with the text in a file. The table is right when the file has the text that is
+wanted and the kernel's listing has the hash in the file; that holds over restarts
+and `kill -9`, and any hand-made change shows. If the two disagree for another
+reason (the machine lost power in between, a new nft prints differently) the
+table is loaded once more, which no packet notices.
+
+Listing costs milliseconds, so it is done only when the kernel's ruleset has another
+generation number than when it was last found right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatepost.linux.netlink import Netlink
+from gatepost.linux.netlink_message import Request, read_attributes
+from gatepost.model.kernel import PacketFilter
+from gatepost.model.owned import NFT_PATH_TABLE, NFT_TABLE
+from gatepost.model.resource import Change, Resource
+
+PROGRAM = "nft"
+TIMEOUT = 60.0  # seconds for one run; 10,000 peers with rights of their own need about three
+GET_GENERATION = (10 << 8) | 16  # nfnetlink subsystem nftables, NFT_MSG_GETGEN
+GENERATION_ID = 1  # u32, big endian
+_WORDS = 400  # characters of nft's complaint in an error
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What was loaded last: the text, and the hash of how the kernel then listed it."""
+
+    text: str
+    digest: str
+
+
+class Filters:
+    """Owns the tables of family inet that are named in `tables`, as wholes."""
+
+    applies: type[Resource] = PacketFilter
+
+    def __init__(
+        self,
+        netlink: Netlink,
+        directory: Path,
+        tables: tuple[str, ...] = (NFT_TABLE, NFT_PATH_TABLE),
+        program: str = PROGRAM,
+    ) -> None:
+        self._netlink = netlink
+        self._directory = directory
+        self._tables = tables
+        self._program = program
+        self._loaded: dict[str, _Loaded] = {}  # outlives a full disk, the file outlives us
+        self._right: tuple[int, frozenset[Resource]] | None = None
+
+    async def read(self) -> frozenset[Resource]:
+        """Return our tables; one that was changed by hand has the kernel's listing as its text."""
+        generation = await self._generation()
+        if self._right is not None and self._right[0] == generation:
+            return self._right[1]
+        found: set[Resource] = set()
+        for table in self._tables:
+            listing = await self._list(table)
+            if listing is None:
+                continue
+            loaded = self._load(table)
+            right = loaded is not None and loaded.digest == _digest(listing)
+            found.add(PacketFilter(table, loaded.text if loaded and right else listing))
+        held = frozenset(found)
+        if generation == await self._generation():
+            self._right = (generation, held)
+        return held
+
+    async def write(self, changes: tuple[Change, ...]) -> None:
+        """Load or delete all of it in one transaction; raise `OSError` in nft's words."""
+        script: list[str] = []
+        for change in changes:
+            wanted = change.new if change.new is not None else change.old
+            if not isinstance(wanted, PacketFilter):
+                continue
+            if wanted.table not in self._tables:
+                raise OSError(errno.EPERM, f"nftables table {wanted.table} is not ours")
+            # Deleting what may not exist is an error, making what exists is none.
+            script.append(f"add table inet {wanted.table}\ndelete table inet {wanted.table}\n")
+            if change.new is not None:
+                if not wanted.text.startswith(f"table inet {wanted.table} {{\n"):
+                    raise OSError(
+                        errno.EINVAL,
+                        f"the text for nftables table {wanted.table} is about something else",
+                    )
+                script.append(wanted.text)
+        self._right = None
+        await self._nft("".join(script), "-f", "-")
+        for change in changes:
+            if isinstance(change.new, PacketFilter):
+                listing = await self._list(change.new.table)
+                if listing is not None:  # else somebody deleted it already: the next round sees
+                    self._save(change.new.table, _Loaded(change.new.text, _digest(listing)))
+
+    async def _generation(self) -> int:
+        """Return the number that the kernel raises at every change of any table."""
+        request = Request(GET_GENERATION, 0, bytes(4), "nftables generation")
+        for message in await self._netlink.run(lambda: self._netlink.netfilter.ask(request)):
+            for kind, payload in read_attributes(message.body, 4):
+                if kind == GENERATION_ID:
+                    return int.from_bytes(payload, "big")
+        raise OSError(errno.EPROTO, "the kernel did not say the generation of its nftables rules")
+
+    async def _list(self, table: str) -> str | None:
+        """Return the table without counters, as nft prints it; None when there is none."""
+        try:
+            return await self._nft("", "--stateless", "list", "table", "inet", table)
+        except FileNotFoundError:
+            return None
+
+    async def _nft(self, script: str, *arguments: str) -> str:
+        """Run nft; raise `FileNotFoundError` for a missing table, else `OSError` in its words."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._program,
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except FileNotFoundError as error:
+            raise OSError(
+                errno.EIO, f"{self._program} is not installed: `apt install nftables`"
+            ) from error
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                output, complaint = await process.communicate(script.encode())
+        except TimeoutError as error:
+            raise TimeoutError(errno.ETIMEDOUT, f"nft needed over {TIMEOUT} s") from error
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if process.returncode == 0:
+            return output.decode("utf-8", "replace")
+        words = complaint.decode("utf-8", "replace").strip()[:_WORDS]
+        if "list" in arguments and "No such file or directory" in words:
+            raise FileNotFoundError(errno.ENOENT, words)
+        raise OSError(errno.EIO, f"nft refused the packet filter: {words}{_line(words, script)}")
+
+    # --- the file -----------------------------------------------------------------
+
+    def _path(self, table: str) -> Path:
+        return self._directory / f"nftables-{table}.loaded"
+
+    def _load(self, table: str) -> _Loaded | None:
+        """Return what was loaded last; None when nobody knows, which costs one load."""
+        if table in self._loaded:
+            return self._loaded[table]
+        try:
+            digest, _, text = self._path(table).read_text("utf-8").partition("\n")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        return _Loaded(text, digest)
+
+    def _save(self, table: str, loaded: _Loaded) -> None:
+        """Write the file whole or not at all."""
+        self._loaded[table] = loaded
+        path = self._path(table)
+        temporary = path.with_suffix(".new")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(f"{loaded.digest}\n{loaded.text}")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+def _digest(listing: str) -> str:
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _line(words: str, script: str) -> str:
+    """Return the line that nft complains about ("…:LINE:COLUMN…"), if it names one."""
+    number = words.partition(":")[2].partition(":")[0]
+    lines = script.split("\n")
+    if number.isdigit() and 0 < int(number) <= len(lines):
+        return f" (line {number}: {lines[int(number) - 1].strip()})"
+    return ""

@@ -56,13 +56,17 @@ class Paths:
                 self._touch(known, now)
         self._by_disco = by_disco
 
-    def set_own_endpoints(self, endpoints: tuple[Endpoint, ...], now: float) -> None:
-        """Take the addresses at which we are reached, known to be right now.
+    def set_own_endpoints(
+        self, endpoints: tuple[Endpoint, ...], now: float, *, fresh: bool
+    ) -> None:
+        """Take the addresses at which we are reached; `fresh` when STUN has just confirmed them.
 
         Peers that are looking for a path are told again when they changed.
         """
         changed = endpoints != self._node.own
-        self._node.own, self._node.own_at = endpoints, now
+        self._node.own = endpoints
+        if fresh:
+            self._node.own_at = now
         if not changed:
             return
         for key in self._watched:
@@ -81,8 +85,9 @@ class Paths:
         """Return the path to a peer, to be read only."""
         return self._peers.get(key)
 
-    def keys(self) -> Iterable[NodePublic]:
-        return self._peers.keys()
+    def peers(self) -> Iterable[PeerPath]:
+        """Return all paths, to be read only."""
+        return self._peers.values()
 
     def is_known(self, sender: DiscoPublic) -> bool:
         """Say whether a disco key belongs to anybody; asked before a box is opened."""
@@ -113,14 +118,15 @@ class Paths:
             peer.on_outbound(packet, now)
             self._touch(peer, now)
 
-    def on_derp_packet(self, region: int, key: NodePublic, packet: bytes, now: float) -> bool:
-        """Take a WireGuard packet that came by DERP; return whether WireGuard should have it."""
+    def on_derp_packet(
+        self, region: int, key: NodePublic, packet: bytes, now: float
+    ) -> PeerPath | None:
+        """Take a WireGuard packet that came by DERP; return whose it is if it may go on."""
         peer = self._peers.get(key)
-        if peer is None:
-            return False
-        peer.on_derp_packet(region, packet, now)
-        self._touch(peer, now)
-        return True
+        if peer is not None:
+            peer.on_derp_packet(region, packet, now)
+            self._touch(peer, now)
+        return peer
 
     def on_derp_gone(self, region: int, key: NodePublic) -> None:
         """Note that a region does not have the peer."""
@@ -163,6 +169,10 @@ class Paths:
             peer = self._peers[key]
             peer.on_timer(now)
             self._touch(peer, now)
+
+    def is_busy(self, now: float) -> bool:
+        """Say whether any peer has traffic or a direct path."""
+        return any(self._peers[k].is_watched(now) for k in self._watched)
 
     def poll_interval(self, now: float) -> float:
         """How long after the last reading of the counters the next one is wanted, in seconds."""

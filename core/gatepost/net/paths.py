@@ -1,0 +1,314 @@
+"""The path service: sockets, timers and the WireGuard device around the path session.
+
+    P      WireGuard's own UDP port; the steering rules bring disco and STUN from it to
+    P + 1  our socket, whose packets leave with P (`engine.steering`)
+    P + 2  the loopback proxy: WireGuard's packets for peers that DERP carries
+
+It decides nothing: `sessions.paths` does. It owns the endpoints of all
+WireGuard peers and is the only one to set them, except for the first one of a
+new peer, which the applier asks for with `initial_endpoint`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+
+from gatepost.model.keys import DiscoPrivate, DiscoPublic, NodePublic
+from gatepost.model.netmap import Endpoint, IPAddress, NetMap, Node
+from gatepost.model.owned import PROXY_PORT_OFFSET, WIREGUARD_PORT
+from gatepost.model.status import NetcheckDocument, RegionDocument
+from gatepost.net.netcheck import StunClient
+from gatepost.net.path_ports import Carrier, OwnEndpoint, PathInfo, PingResult, Tunnel
+from gatepost.net.paths_mover import Mover
+from gatepost.net.paths_own import OwnAddresses
+from gatepost.net.paths_proxy import ProxyAddresses, is_wireguard
+from gatepost.net.paths_radio import Listener, Radio
+from gatepost.net.paths_survey import Survey
+from gatepost.sessions.paths import Paths
+from gatepost.sessions.paths_outputs import (
+    Answered,
+    ByDerp,
+    ByUdp,
+    Carry,
+    Moved,
+    PeerFacts,
+    Refresh,
+    Send,
+    Way,
+)
+from gatepost.sessions.paths_peer import PeerPath, State
+from gatepost.wire.disco import AnyMessage, is_disco
+
+log = logging.getLogger(__name__)
+
+PING_AGAIN = 1.0  # seconds after which an asked-for ping is repeated
+TIMER_SLACK = 0.001  # seconds by which the one timer may be off
+
+
+class PathService:
+    """One node's paths. To be made and used on one running loop.
+
+    `disco` is new at every start. `addresses` returns this machine's own
+    addresses whenever it is asked. `on_change` is called when `endpoints` or
+    `home` changed and the coordination server should be told; it may not wait.
+    `port` is WireGuard's.
+    """
+
+    def __init__(  # noqa: PLR0913  # what it uses, by name
+        self,
+        *,
+        node: NodePublic,
+        disco: DiscoPrivate,
+        tunnel: Tunnel,
+        addresses: Callable[[], Iterable[IPAddress]],
+        on_change: Callable[[], None],
+        port: int = WIREGUARD_PORT,
+        clock: Callable[[], float] = time.monotonic,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._clock = clock
+        self._on_change = on_change
+        self._session = Paths(node, random_bytes)
+        self._proxies = ProxyAddresses(port + PROXY_PORT_OFFSET)
+        self._radio = Radio(
+            disco,
+            port,
+            self._proxies,
+            random_bytes=random_bytes,
+            listener=Listener(
+                is_known=self._session.is_known,
+                on_message=self._on_message,
+                on_stun=lambda packet: self._stun.on_packet(packet),  # noqa: PLW0108  # made below
+                on_outbound=self._on_outbound,
+                on_batch=self._settle,
+            ),
+        )
+        self._mover = Mover(tunnel, self._proxies, self._session, clock=clock, settle=self._settle)
+        self._own = OwnAddresses(addresses, port)
+        self._stun = StunClient(self._radio.send_udp, clock, random_bytes)
+        self._survey = Survey(
+            self._own,
+            self._stun,
+            clock=clock,
+            random_bytes=random_bytes,
+            is_busy=lambda: self._session.is_busy(clock()),
+            publish=lambda: self._publish(fresh=True),
+        )
+        self._derp: Carrier | None = None
+        self._told: tuple[tuple[OwnEndpoint, ...], int] = ((), 0)
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: dict[bytes, asyncio.Future[Answered]] = {}
+
+    # --- what the daemon says --------------------------------------------------------
+
+    async def run(self, derp: Carrier) -> None:
+        """Serve until cancelled. Raise `OSError` when a port is taken or a right is missing."""
+        async with AsyncExitStack() as stack:
+            self._radio.open(derp, stack)
+            stack.callback(self._stop)
+            self._derp = derp
+            self._own.refresh_local()
+            self._use_regions()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._mover.set_endpoints())
+                group.create_task(self._mover.read_counters())
+                group.create_task(self._survey.run())
+
+    def set_netmap(self, netmap: NetMap | None) -> None:
+        """Take the peers and relays of a new netmap; None is nobody."""
+        peers = netmap.peers if netmap else ()
+        regions = netmap.derp if netmap else ()
+        self._session.set_peers(map(_facts, peers), self._clock())
+        self._proxies.keep(p.key for p in peers)
+        if regions != self._survey.regions:
+            self._survey.regions = regions
+            self._use_regions()
+        self._settle()
+
+    def poke(self) -> None:
+        """Look again at addresses and relays: the machine's network has changed."""
+        if self._own.refresh_local():
+            self._own.forget_seen()
+            if self._derp:
+                self._derp.reconnect()
+        self._publish(fresh=False)
+        self._survey.hurry()
+
+    def on_derp_packet(self, region: int, source: NodePublic, payload: bytes) -> None:
+        """Take a packet from a relay: disco for us, or WireGuard's."""
+        if is_disco(payload):
+            self._radio.on_disco(payload, ByDerp(region, source))
+        elif is_wireguard(payload):
+            peer = self._session.on_derp_packet(region, source, payload, self._clock())
+            if peer:
+                self._radio.inject(source, payload, peer.direct)
+        self._settle()
+
+    def on_derp_gone(self, region: int, peer: NodePublic, reason: int = 0) -> None:
+        """Note that a relay does not have a peer; the reason makes no difference here."""
+        log.debug("region %d does not have %s: %d", region, peer.short, reason)
+        self._session.on_derp_gone(region, peer)
+
+    # --- what the daemon asks --------------------------------------------------------
+
+    @property
+    def home(self) -> int:
+        """The DERP region at which this node is reached, 0 while none is chosen."""
+        return self._own.home
+
+    def endpoints(self) -> tuple[OwnEndpoint, ...]:
+        """Return our addresses to tell the coordination server."""
+        if not self._own.endpoints():
+            self._own.refresh_local()
+        return self._own.endpoints()
+
+    def initial_endpoint(self, key: NodePublic) -> Endpoint | None:
+        """Return where WireGuard shall send to a peer that it is about to learn of."""
+        peer = self._session.peer(key)
+        return peer.direct.endpoint if peer and peer.direct else self._proxies.endpoint(key)
+
+    def paths(self) -> Mapping[NodePublic, PathInfo]:
+        """Return how every peer of the netmap is reached now."""
+        now = self._clock()
+        return {p.facts.key: _info(p, now) for p in self._session.peers()}
+
+    async def ping(self, key: NodePublic, timeout: float) -> PingResult:  # noqa: ASYNC109  # the operator's number
+        """Ping a peer's path service by the path in use; a lost ping is repeated each second."""
+        end = self._clock() + timeout
+        answer: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        sent: list[bytes] = []
+        try:
+            while (left := end - self._clock()) > 0:
+                transaction = self._session.probe(key, self._clock())
+                if transaction is None:
+                    break
+                sent.append(transaction)
+                self._waiting[transaction] = answer
+                self._settle()
+                await asyncio.wait((answer,), timeout=min(left, PING_AGAIN))
+                if answer.done():
+                    return _ping_result(answer.result())
+        finally:
+            for transaction in sent:
+                self._waiting.pop(transaction, None)
+        return PingResult(None)
+
+    async def netcheck(self) -> NetcheckDocument:
+        """Ask every STUN server of the netmap; at most 5 seconds."""
+        report = await self._survey.check()
+        return NetcheckDocument(
+            udp=report.udp,
+            ipv4=str(report.seen_v4[0]) if report.seen_v4 else "",
+            ipv6=str(report.seen_v6[0]) if report.seen_v6 else "",
+            mapping_varies=report.varies,
+            preferred_derp=self.home,
+            regions=tuple(
+                RegionDocument(
+                    id=r.id, code=r.code, name=r.name, latency=report.latencies.get(r.id)
+                )
+                for r in self._survey.regions
+            ),
+        )
+
+    # --- what happens ------------------------------------------------------------------
+
+    def _on_message(self, sender: DiscoPublic, message: AnyMessage, way: Way) -> None:
+        self._session.on_disco(sender, message, way, self._clock())
+
+    def _on_outbound(self, key: NodePublic, packet: bytes) -> None:
+        self._session.on_outbound(key, packet, self._clock())
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._session.on_timer(self._clock())
+        self._settle()
+
+    def _settle(self) -> None:
+        """Do what the session asks for and set its timer; after everything that happened."""
+        for output in self._session.take():
+            match output:
+                case Send():
+                    self._radio.send_message(output)
+                case Carry():
+                    self._radio.send(output.way, output.packet)
+                case Moved():
+                    self._mover.move(output.peer, output.direct)
+                case Answered():
+                    waiting = self._waiting.pop(output.transaction, None)
+                    if waiting and not waiting.done():
+                        waiting.set_result(output)
+                case Refresh():
+                    self._survey.hurry()
+        self._arm()
+
+    def _arm(self) -> None:
+        """Set the one timer to the session's next; there is none while nothing runs."""
+        when = self._session.next_timer() if self._radio.is_open else None
+        if when is None:
+            self._disarm()
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + max(when - self._clock(), 0.0)
+        if self._timer is None or abs(self._timer.when() - due) > TIMER_SLACK:
+            self._disarm()
+            self._timer = loop.call_at(due, self._on_timer)
+
+    def _disarm(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _stop(self) -> None:
+        self._derp = None
+        self._disarm()
+
+    # --- our own addresses -----------------------------------------------------------------
+
+    def _use_regions(self) -> None:
+        """Take the relays of the netmap; a single one is home at once, without measuring."""
+        if self._derp is None:
+            return
+        self._derp.set_regions(self._survey.regions)
+        if len(self._survey.regions) == 1 or self.home:
+            self._own.choose(self._survey.regions)
+        self._publish(fresh=False)
+        self._survey.hurry()
+
+    def _publish(self, *, fresh: bool) -> None:
+        """Tell the session, and the daemon if something is new; `fresh` after a STUN check."""
+        told = self._own.endpoints(), self._own.home
+        addresses = tuple(e.endpoint for e in told[0])
+        self._session.set_own_endpoints(addresses, self._clock(), fresh=fresh)
+        self._settle()
+        if told == self._told:
+            return
+        if self._derp and told[1] != self._told[1]:
+            self._derp.set_home(told[1])
+        self._told = told
+        self._on_change()
+
+
+def _facts(node: Node) -> PeerFacts:
+    return PeerFacts(key=node.key, disco=node.disco, endpoints=node.endpoints, home=node.home_derp)
+
+
+def _info(peer: PeerPath, now: float) -> PathInfo:
+    active = peer.state(now) in {State.SEEKING, State.DIRECT}
+    if peer.direct:
+        return PathInfo("direct", peer.direct.endpoint, 0, peer.latency, active)
+    if peer.region:
+        return PathInfo("derp", None, peer.region, peer.derp_latency, active)
+    return PathInfo("none", active=active)
+
+
+def _ping_result(answer: Answered) -> PingResult:
+    match answer.way:
+        case ByUdp(endpoint, _):
+            return PingResult(answer.latency, "direct", endpoint)
+        case ByDerp(region, _):
+            return PingResult(answer.latency, "derp", None, region)

@@ -1,0 +1,106 @@
+"""The WireGuard device's side of the paths: set endpoints, read counters."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from gatepost.model.keys import NodePublic
+from gatepost.model.netmap import Endpoint
+from gatepost.net.path_ports import PeerCounters, Tunnel
+from gatepost.net.paths_proxy import ProxyAddresses
+from gatepost.sessions.paths import Paths
+from gatepost.sessions.paths_outputs import ByUdp, Counters
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0  # seconds between looks whether a reading is due
+RETRY = 1.0  # seconds until a device that refused is asked again
+
+
+class Mover:
+    """One writer of endpoints and one reader of counters; `settle` follows every reading."""
+
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        proxies: ProxyAddresses,
+        session: Paths,
+        *,
+        clock: Callable[[], float],
+        settle: Callable[[], None],
+    ) -> None:
+        self._tunnel = tunnel
+        self._proxies = proxies
+        self._session = session
+        self._clock = clock
+        self._settle = settle
+        self._wanted: dict[NodePublic, Endpoint] = {}
+        self._wake = asyncio.Event()
+        self._adopted = False
+
+    def move(self, key: NodePublic, direct: ByUdp | None) -> None:
+        """Send to the peer there from now on; None is through the proxy."""
+        self._wanted[key] = direct.endpoint if direct else self._proxies.endpoint(key)
+        self._wake.set()
+
+    async def set_endpoints(self) -> None:
+        """Carry moves out, all that are waiting in one go, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            moves, self._wanted = self._wanted, {}
+            try:
+                await self._tunnel.set_endpoints(moves)
+            except OSError as error:
+                log.warning("could not move %d peers: %s", len(moves), error)
+                self._wanted = {**moves, **self._wanted}
+                await asyncio.sleep(RETRY)
+                self._wake.set()
+
+    async def read_counters(self) -> None:
+        """Read the device as often as the session wants, until cancelled."""
+        last = float("-inf")
+        while True:
+            if self._clock() - last >= self._session.poll_interval(self._clock()):
+                last = self._clock()
+                await self._read()
+            await asyncio.sleep(TICK)
+
+    async def _read(self) -> None:
+        try:
+            states = await self._tunnel.peers()
+        except OSError as error:
+            log.debug("no counters: %s", error)  # the applier of the device says it louder
+            return
+        self._adopt(states)
+        self._session.on_counters([self._counters(s) for s in states], self._clock())
+        for state in states:
+            if state.endpoint is None or self._is_wrong_proxy(state.public_key, state.endpoint):
+                peer = self._session.peer(state.public_key)
+                self.move(state.public_key, peer.direct if peer else None)
+        self._settle()
+
+    def _adopt(self, states: Sequence[PeerCounters]) -> None:
+        """Take over what an earlier daemon left in use: the first reading with known peers."""
+        if self._adopted or not any(self._session.peer(s.public_key) for s in states):
+            return
+        self._adopted = True
+        in_use = {
+            s.public_key: s.endpoint
+            for s in states
+            if s.endpoint is not None and not self._proxies.is_proxy(s.endpoint)
+        }
+        self._session.adopt(in_use, self._clock())
+
+    def _counters(self, state: PeerCounters) -> Counters:
+        endpoint = state.endpoint
+        if endpoint is not None and self._proxies.is_proxy(endpoint):
+            endpoint = None
+        return Counters(
+            key=state.public_key, endpoint=endpoint, received=state.received, sent=state.sent
+        )
+
+    def _is_wrong_proxy(self, key: NodePublic, endpoint: Endpoint) -> bool:
+        return self._proxies.is_proxy(endpoint) and endpoint != self._proxies.endpoint(key)

@@ -1,0 +1,64 @@
+"""The addresses at which this node may be reached, and the DERP region it calls home."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+
+from gatepost.model.netmap import MESH_V4, MESH_V6, DerpRegion, Endpoint, IPAddress
+from gatepost.net.path_ports import OwnEndpoint
+from gatepost.sessions.netcheck import Report, choose_home
+
+KEPT = 310.0  # seconds for which an address that a STUN server saw stays told
+
+
+class OwnAddresses:
+    """What to tell others. `addresses` is asked each time, so it is never stale."""
+
+    def __init__(self, addresses: Callable[[], Iterable[IPAddress]], port: int) -> None:
+        self._addresses = addresses
+        self._port = port
+        self._local: tuple[Endpoint, ...] = ()
+        self._seen: dict[Endpoint, float] = {}
+        self.home = 0  # DERP region, 0 is none
+        self.report: Report | None = None
+
+    def refresh_local(self) -> bool:
+        """Read this machine's addresses; return whether one of them has gone."""
+        before = set(self._local)
+        found = sorted({a for a in self._addresses() if _is_useful(a)}, key=_order)
+        self._local = tuple(Endpoint(a, self._port) for a in found)
+        return bool(before - set(self._local))
+
+    def take(self, report: Report, regions: tuple[DerpRegion, ...], now: float) -> None:
+        """Take what a check found."""
+        self.report = report
+        self._seen = {e: at for e, at in self._seen.items() if now - at < KEPT}
+        self._seen.update(dict.fromkeys(report.seen, now))
+        self.choose(regions)
+
+    def choose(self, regions: tuple[DerpRegion, ...]) -> None:
+        """Choose the home among `regions` by the last report."""
+        usable = [r.id for r in regions if any(not n.stun_only for n in r.nodes)]
+        self.home = choose_home(self.home, usable, self.report.latencies if self.report else {})
+
+    def forget_seen(self) -> None:
+        """Forget what STUN servers saw: the network has changed."""
+        self._seen.clear()
+
+    def endpoints(self) -> tuple[OwnEndpoint, ...]:
+        """Return local ones first, then those from STUN; none twice."""
+        local = [OwnEndpoint(e, "local") for e in self._local]
+        return (*local, *(OwnEndpoint(e, "stun") for e in self._seen if e not in self._local))
+
+
+def _is_useful(address: IPAddress) -> bool:
+    """Say whether another node could use the address: neither this machine's alone nor the mesh."""
+    if address.is_loopback or address.is_link_local or address.is_multicast:
+        return False
+    mesh = MESH_V4 if isinstance(address, ipaddress.IPv4Address) else MESH_V6
+    return not address.is_unspecified and address not in mesh
+
+
+def _order(address: IPAddress) -> tuple[int, bytes]:
+    return address.version, address.packed

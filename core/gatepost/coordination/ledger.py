@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -53,8 +53,14 @@ class _Entry:
 class Ledger:
     """Owner of the world. `run` must be running for anything to be written."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
-        records, reports = store.read()
+    def __init__(
+        self,
+        store: Store,
+        records: Records,
+        reports: Mapping[int, Report],
+        clock: Callable[[], float],
+    ) -> None:
+        """Take what the store has read, and a clock in seconds since 1970."""
         self._store = store
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")

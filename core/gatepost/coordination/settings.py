@@ -10,12 +10,15 @@ key-expiry = "180d"                       # "never"
 ephemeral-timeout = "2m"
 [derp]                                    # enabled = false: no relay of our own
 host = "mesh.example.org"                 # name or address that nodes connect to
+[plugins.some-plugin]                     # those with something to tell nodes
+enabled = true
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -57,11 +60,14 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     key_expiry: str = "180d"
     ephemeral_timeout: str = "2m"
     derp: _DerpTable = _DerpTable()
+    plugins: dict[str, dict[str, object]] = msgspec.field(
+        default_factory=dict[str, dict[str, object]]
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where to listen. Port 0 means any free one."""
+    """Where to listen."""
 
     address: IPv4Address | IPv6Address
     port: int
@@ -95,6 +101,7 @@ class Settings:
     key_expiry: float | None
     ephemeral_timeout: float
     derp: DerpSettings | None
+    plugins: Mapping[str, Mapping[str, object]]  # the enabled ones with their settings
 
 
 def read_settings(path: Path) -> Settings:
@@ -131,7 +138,12 @@ def parse_settings(text: str) -> Settings:
         key_expiry=_expiry(table.key_expiry),
         ephemeral_timeout=_duration("ephemeral-timeout", table.ephemeral_timeout),
         derp=_derp(table.derp, host, listen_tls, stun) if table.derp.enabled else None,
+        plugins={n: _without_enabled(t) for n, t in table.plugins.items() if t.get("enabled")},
     )
+
+
+def _without_enabled(table: Mapping[str, object]) -> Mapping[str, object]:
+    return {name: value for name, value in table.items() if name != "enabled"}
 
 
 def _server_host(url: str) -> str:
@@ -161,7 +173,7 @@ def _listen(name: str, text: str) -> Listen:
     try:
         address = ip_address(host.strip("[]") or "0.0.0.0")
         number = int(port)
-        if number not in range(65536):
+        if number not in _PORTS:
             raise ValueError(port)  # noqa: TRY301  # one message for every mistake
     except ValueError as error:
         raise SettingsError(

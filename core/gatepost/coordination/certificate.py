@@ -1,0 +1,32 @@
+"""The certificate of the TLS listeners: the operator's, or one that we sign and nodes pin."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from gatepost.coordination.settings import Settings
+from gatepost.net.own_certificate import own_certificate
+from gatepost.net.tls import server_context
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """`pin` is what the DERP map says of it: `sha256-raw:<hex>`, or "" if it needs no pin."""
+
+    context: ssl.SSLContext
+    pin: str
+
+
+def certificate_of(settings: Settings, directory: Path, now: datetime) -> Certificate:
+    """Return the certificate; raise `SettingsError` or `StateError` if there can be none."""
+    if settings.certificate is not None:
+        return Certificate(server_context(*settings.certificate), "")
+    names = [settings.host]
+    if settings.derp is not None:
+        derp = settings.derp
+        names += [derp.host, *(str(a) for a in (derp.ipv4, derp.ipv6) if a)]
+    own = own_certificate(directory / "tls.pem", list(dict.fromkeys(names)), now)
+    return Certificate(server_context(own.path), own.pin)

@@ -1,0 +1,201 @@
+"""`gatepost-coordination`: builds the server and runs it until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from gatepost.coordination.admin import AdminApi
+from gatepost.coordination.certificate import certificate_of
+from gatepost.coordination.database.store import Store
+from gatepost.coordination.delta import Messages
+from gatepost.coordination.extensions import load_extensions
+from gatepost.coordination.front import Front, admits
+from gatepost.coordination.keys import derp_key, noise_key
+from gatepost.coordination.ledger import Ledger
+from gatepost.coordination.listen import state_directory, tcp_socket, udp_socket
+from gatepost.coordination.logins import Logins
+from gatepost.coordination.machine import MachineApi
+from gatepost.coordination.mapper import Mesh
+from gatepost.coordination.policy.everybody import Everybody
+from gatepost.coordination.presence import Presences
+from gatepost.coordination.registrar import Registrar
+from gatepost.coordination.relay_map import relay_map
+from gatepost.coordination.settings import Settings, read_settings
+from gatepost.coordination.stream import Streams
+from gatepost.coordination.times import FLOOR, newest, steady
+from gatepost.errors import GatepostError
+from gatepost.localapi.listen import only_members, serve_local
+from gatepost.model.keys import NodePublic
+from gatepost.net.control_server import NoiseServer
+from gatepost.net.derp_server import DerpServer
+from gatepost.net.http_server import Limits, serve
+from gatepost.net.notify import Notifier
+from gatepost.net.stun_server import serve_stun
+
+log = logging.getLogger("gatepost.coordination")
+
+TICK = 1.0  # seconds
+_HTTP_PORT = 80
+_LIMITS = Limits(body=64 << 10, connections=8192, idle=60.0)
+_SOCKET_MODE = 0o660
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    state_directory: Path
+    settings: Path
+    socket: Path
+    verbose: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; return its exit status: 0 told to stop, 1 could not start or go on."""
+    options = _options(arguments)
+    level = logging.DEBUG if options.verbose else logging.INFO
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        settings = read_settings(options.settings)
+        with state_directory(options.state_directory) as directory:
+            asyncio.run(run(settings, directory, options.socket))
+    except GatepostError as error:
+        print(f"gatepost-coordination: {error}", file=sys.stderr)  # noqa: T201  # for the operator
+        return 1
+    return 0
+
+
+async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
+    """Build everything, serve until SIGTERM or SIGINT, and end in good order."""
+    loop = asyncio.get_running_loop()
+    wall: Callable[[], float] = lambda: datetime.now(UTC).timestamp()  # noqa: E731
+    async with AsyncExitStack() as stack:
+        http = [tcp_socket("listen", a) for a in settings.listen]
+        https = [tcp_socket("listen-tls", a) for a in settings.listen_tls]
+        stun = serve_stun([udp_socket("stun", a) for a in settings.stun])
+        stack.callback(stun.close)
+
+        noise_private = noise_key(directory)
+        certificate = certificate_of(settings, directory, datetime.now(UTC))
+        plain_on_80 = any(a.port == _HTTP_PORT for a in settings.listen)
+        derp_map = relay_map(settings.derp, certificate.pin, plain_on_80=plain_on_80)
+        mesh = Mesh(domain=settings.domain, derp_map=derp_map)
+
+        store = Store(directory / "coordination.sqlite")
+        stack.callback(store.close)
+        records, reports = store.read()
+        clock = steady(wall, max(FLOOR, newest(records, reports)))
+        ledger = Ledger(store, records, reports, clock)
+
+        extensions = load_extensions(entry_points(group="gatepost.plugins"), settings)
+        messages = Messages(mesh, Everybody(), extensions.items)
+        presences = Presences(ledger, loop.time, settings.ephemeral_timeout)
+        streams = Streams(ledger, messages, presences, loop.time, _fraction)
+        logins = Logins(clock, lambda: secrets.token_urlsafe(18))
+        registrar = Registrar(
+            ledger,
+            logins,
+            presences,
+            key_expiry=settings.key_expiry,
+            login_url=lambda login_id: f"{settings.server_url}/register/{login_id}",
+        )
+
+        async def admit(key: NodePublic, _source: str) -> bool:
+            return await admits(ledger, key)
+
+        machine = MachineApi(ledger, registrar, streams, messages)
+        noise = NoiseServer(noise_private, machine.handle)
+        stack.push_async_callback(noise.close)
+        derp = DerpServer(derp_key(directory), admit) if settings.derp else None
+        if derp is not None:
+            stack.push_async_callback(derp.close)
+        front = Front(ledger, logins, noise, derp, noise_private.public)
+        for sockets, context in ((http, None), (https, certificate.context)):
+            server = await serve(front.handle, sockets, tls=context, limits=_LIMITS)
+            stack.push_async_callback(server.close)
+        admin = AdminApi(
+            ledger,
+            logins,
+            registrar,
+            streams,
+            mesh,
+            server_url=settings.server_url,
+            public_key=noise_private.public,
+        )
+        local = await serve_local(
+            admin.router(only_members(os.getuid())), socket_path, mode=_SOCKET_MODE
+        )
+        stack.push_async_callback(local.close)
+        await _serve_until_told(ledger, streams, presences, settings)
+
+
+async def _serve_until_told(
+    ledger: Ledger, streams: Streams, presences: Presences, settings: Settings
+) -> None:
+    """Run what runs all the time; end it when a signal comes."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    notifier = Notifier()
+    async with asyncio.TaskGroup() as group:
+        running = [
+            group.create_task(ledger.run(), name="ledger"),
+            group.create_task(streams.run(), name="streams"),
+            group.create_task(_tick(streams, presences, notifier), name="tick"),
+        ]
+        count = len(ledger.world.nodes)
+        log.info("serving %s with %d nodes as %s", settings.domain, count, settings.server_url)
+        notifier.ready(f"serving {settings.server_url}")
+        await stop.wait()
+        notifier.stopping()
+        log.info("stopping")
+        for task in running:
+            task.cancel()
+
+
+async def _tick(streams: Streams, presences: Presences, notifier: Notifier) -> None:
+    """Let time pass, second by second; systemd hears of it."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(TICK)
+        streams.tick(loop.time())
+        await presences.tick(loop.time())
+        notifier.alive()
+
+
+def _fraction() -> float:
+    """Return a number from 0 to 1 that nobody can guess."""
+    return secrets.randbelow(1 << 20) / (1 << 20)
+
+
+def _options(arguments: Sequence[str] | None) -> Options:
+    parser = argparse.ArgumentParser(
+        prog="gatepost-coordination", description="The coordination server of a Gatepost mesh."
+    )
+    parser.add_argument(
+        "--state-directory", type=Path, default=Path("/var/lib/gatepost-coordination")
+    )
+    parser.add_argument("--settings", type=Path, default=Path("/etc/gatepost/coordination.toml"))
+    parser.add_argument(
+        "--socket", type=Path, default=Path("/run/gatepost-coordination/admin.sock")
+    )
+    parser.add_argument("--verbose", action="store_true", help="log what happens in detail")
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""The few pages that a person sees: plain HTML, no script, everything escaped. Pure."""
+
+from __future__ import annotations
+
+from html import escape
+
+from gatepost.coordination.logins import Login
+from gatepost.net.http_server import Response
+from gatepost.wire.hostinfo import Hostinfo
+
+_HEADERS = (
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+)
+_STYLE = (
+    "body{font:1rem/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem}"
+    "pre{background:#eee;color:#111;padding:1rem;overflow:auto}"
+)
+
+
+def login_page(login: Login | None) -> Response:
+    """Say how this login is let in; an unknown one gets 404 and the way out."""
+    if login is None:
+        text = (
+            "<p>This login is not known here: it has expired, or the server was started "
+            "anew. Look at the machine: it shows a new address within a minute.</p>"
+        )
+        return _page(404, "Unknown login", text)
+    match login.verdict:
+        case "approved":
+            return _page(200, "Approved", "<p>The machine is in. You can close this page.</p>")
+        case "denied":
+            return _page(200, "Denied", "<p>The administrator has denied this login.</p>")
+        case "waiting":
+            return _page(200, "A machine wants to join", _waiting(login))
+
+
+def _waiting(login: Login) -> str:
+    hostinfo = login.request.hostinfo or Hostinfo()
+    command = f"gatepost admin registrations approve {login.id} --user NAME"
+    return (
+        f"<p>Machine <b>{escape(hostinfo.hostname or 'without a name')}</b> "
+        f"({escape(hostinfo.os or 'unknown system')}) with machine key "
+        f"<code>{escape(login.machine.short)}</code> asks to join this mesh.</p>"
+        "<p>On the coordination server, an administrator lets it in with</p>"
+        f"<pre>{escape(command)}</pre>"
+        "<p>NAME is the user who will own it. If nobody expects this machine, leave it: "
+        "the login expires by itself, or is denied with</p>"
+        f"<pre>{escape(f'gatepost admin registrations deny {login.id}')}</pre>"
+    )
+
+
+def _page(status: int, title: str, content: str) -> Response:
+    html = (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
+        '<meta name=viewport content="width=device-width">'
+        f"<style>{_STYLE}</style><h1>{escape(title)}</h1>{content}</html>"
+    )
+    return Response(
+        status=status,
+        body=html.encode(),
+        content_type="text/html; charset=utf-8",
+        headers=_HEADERS,
+    )

@@ -1,0 +1,102 @@
+"""What this machine is attached to, apart from the mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
+from gatepost.linux import rtnetlink
+from gatepost.linux.links import all_links
+from gatepost.linux.netlink import Netlink
+from gatepost.linux.rtnetlink import InterfaceAddress, Link
+from gatepost.linux.wireguard_state import in_order
+from gatepost.model.netmap import MESH_V4, MESH_V6, IPAddress
+from gatepost.model.owned import DEVICE, MARK
+from gatepost.model.process import LocalNetworks
+
+# Root name servers: addresses far away from everybody. Nothing is sent to them, the kernel
+# is only asked which way it would go.
+_FAR = (IPv4Address("198.41.0.4"), IPv6Address("2001:503:ba3e::2:30"))
+_UNUSABLE = rtnetlink.TENTATIVE | rtnetlink.DAD_FAILED | rtnetlink.DEPRECATED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """Where this machine stands.
+
+    `local` are the networks and addresses of the other interfaces, `endpoints`
+    those addresses at which other machines might reach us, `links` the names of
+    the links that are up (without loopback), and the last two say whether packets
+    of this machine have a way out to the internet.
+    """
+
+    local: LocalNetworks
+    endpoints: tuple[IPAddress, ...] = ()
+    links: tuple[str, ...] = ()
+    has_default_v4: bool = False
+    has_default_v6: bool = False
+
+
+async def read_attachment(
+    netlink: Netlink, ours: frozenset[str] = frozenset({DEVICE})
+) -> Attachment:
+    """Read it all from the kernel; `ours` are the devices that do not count."""
+    links = await all_links(netlink)
+    messages = await netlink.ask(rtnetlink.get_addresses())
+    held = [rtnetlink.read_interface_address(m.body) for m in messages]
+    return attachment(
+        links,
+        [a for a in held if a is not None],
+        ours,
+        has_default_v4=await _is_reachable(netlink, _FAR[0]),
+        has_default_v6=await _is_reachable(netlink, _FAR[1]),
+    )
+
+
+def attachment(
+    links: Mapping[int, Link],
+    held: Iterable[InterfaceAddress],
+    ours: frozenset[str],
+    *,
+    has_default_v4: bool,
+    has_default_v6: bool,
+) -> Attachment:
+    """Judge what was read."""
+    up = {i for i, link in links.items() if _counts(link, ours)}
+    usable = [a for a in held if a.index in up and not a.flags & _UNUSABLE]
+    networks = {
+        ip_network(f"{a.address}/{a.length}", strict=False)
+        for a in usable
+        if not a.address.is_link_local and a.length < a.address.max_prefixlen
+    }
+    addresses = {a.address for a in usable if not a.address.is_link_local}
+    return Attachment(
+        local=LocalNetworks(networks=in_order(networks), addresses=_in_order(addresses)),
+        endpoints=_in_order(a for a in addresses if _is_endpoint(a)),
+        links=tuple(sorted(links[i].name for i in up)),
+        has_default_v4=has_default_v4,
+        has_default_v6=has_default_v6,
+    )
+
+
+def _counts(link: Link, ours: frozenset[str]) -> bool:
+    return link.is_up and not link.is_loopback and link.name not in ours
+
+
+def _is_endpoint(address: IPAddress) -> bool:
+    in_mesh = address in (MESH_V4 if address.version == 4 else MESH_V6)  # noqa: PLR2004
+    return not (in_mesh or address.is_loopback or address.is_multicast)
+
+
+def _in_order(addresses: Iterable[IPAddress]) -> tuple[IPAddress, ...]:
+    return tuple(sorted(addresses, key=lambda a: (a.version, a.packed)))
+
+
+async def _is_reachable(netlink: Netlink, far: IPAddress) -> bool:
+    """Ask about a packet with our mark, which never enters the mesh."""
+    try:
+        await netlink.ask(rtnetlink.get_route_to(far, MARK))
+    except OSError:
+        return False  # the kernel's way of saying "no route": ENETUNREACH and others
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from math import ceil
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -72,7 +73,7 @@ def _setup_page(error: str) -> str:
 
 
 def _wait_page(template: str, wait: float) -> Answer:
-    seconds = f"{wait + 0.999:.0f}"
+    seconds = str(ceil(wait))
     error = f"Too many wrong attempts. Try again in {seconds} s."
     text = render_template(template, error=error, shortest=SHORTEST, longest=LONGEST)
     return text, HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": seconds}

@@ -9,17 +9,19 @@ Parsing is h11's. One request at a time per connection; limits are arguments.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
+from gatepost.net.small_tls import over_tls
 from gatepost.net.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -92,6 +94,7 @@ class Limits:
     body: int = 1 << 20  # octets
     connections: int = 4096
     idle: float = 60.0  # seconds without a whole request
+    stall: float = 60.0  # seconds without the reader taking anything of its answer
     head: int = 16 << 10  # octets
 
 
@@ -102,7 +105,7 @@ class Listener:
     handler: Handler
     limits: Limits
     tasks: Tasks = field(default_factory=Tasks)
-    connections: int = 0
+    connections: set[HttpConnection] = field(default_factory=set["HttpConnection"])
 
     def protocol(self) -> HttpConnection:
         return HttpConnection(self)
@@ -118,6 +121,7 @@ class HttpConnection(asyncio.Protocol):
         self._body = bytearray()
         self._busy = False
         self._gone = False
+        self._streaming: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._idle: asyncio.TimerHandle | None = None
@@ -126,19 +130,28 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise
         self._transport = transport
-        self._listener.connections += 1
+        self._listener.connections.add(self)
         self._peer = peer_of(transport)
-        if self._listener.connections > self._listener.limits.connections:
+        if len(self._listener.connections) > self._listener.limits.connections:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
             return
         self._wait_for_request()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._leave()
+        if self._streaming is not None:
+            self._streaming.cancel()
+
+    def shut_down(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+        self._leave()
 
     def eof_received(self) -> bool:
         # A half-closed client may still want its answer; TLS has no half-closed state.
-        return self._busy and self._transport.get_extra_info("ssl_object") is None
+        # One that reads a stream has left: nothing else would show it before the next piece.
+        is_tls = self._transport.get_extra_info("ssl_object") is not None
+        return self._busy and self._streaming is None and not is_tls
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -156,7 +169,10 @@ class HttpConnection(asyncio.Protocol):
     # --- from bytes to requests ---------------------------------------------
     def _wait_for_request(self) -> None:
         loop = asyncio.get_running_loop()
-        self._idle = loop.call_later(self._listener.limits.idle, self._transport.close)
+        if self._idle is not None:
+            self._idle.cancel()
+        # Not close: that would wait for a reader that takes nothing.
+        self._idle = loop.call_later(self._listener.limits.idle, self._transport.abort)
 
     def _advance(self) -> None:
         while not self._busy and not self._gone:
@@ -180,10 +196,20 @@ class HttpConnection(asyncio.Protocol):
                         return
                 case h11.EndOfMessage():
                     self._busy = True
-                    self._listener.tasks.spawn(self._answer(), "http request")
+                    if self._idle is not None:
+                        self._idle.cancel()
+                    self._on_request()
                 case _:  # ConnectionClosed
                     self._transport.close()
                     return
+
+    def _on_request(self) -> None:
+        try:
+            request = self._parsed()
+        except ValueError as error:
+            self._refuse(HTTPStatus.BAD_REQUEST, f"the target is no URL: {error}")
+            return
+        self._listener.tasks.spawn(self._answer(request), "http request")
 
     def _parsed(self) -> Request:
         assert self._request is not None  # noqa: S101  # set before every EndOfMessage
@@ -199,21 +225,24 @@ class HttpConnection(asyncio.Protocol):
         )
 
     # --- answers --------------------------------------------------------------
-    async def _answer(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
+    async def _answer(self, request: Request) -> None:
         try:
-            answer = await self._listener.handler(self._parsed())
+            answer = await self._listener.handler(request)
         except Exception:
-            log.exception("a request handler failed")
+            log.exception("the handler of %s %s failed", request.method, request.path)
             answer = Response(status=500, body=b'{"error":"internal error, see the log"}')
         if self._gone:
             return
         if isinstance(answer, Upgrade):
             self._hand_over(answer)
             return
-        await self._respond(answer)
-        self._next_request()
+        try:
+            await self._respond(answer, has_body=request.method != "HEAD")
+        except Exception:  # a stream is its handler's code too; half an answer cannot be mended
+            log.exception("the answer to %s %s broke off", request.method, request.path)
+            self._transport.abort()
+        else:
+            self._next_request()
 
     def _hand_over(self, upgrade: Upgrade) -> None:
         if upgrade.raw_response is None:
@@ -225,20 +254,38 @@ class HttpConnection(asyncio.Protocol):
         self._leave()
         self._transport.set_protocol(upgrade.take(self._transport, rest))
 
-    async def _respond(self, answer: Response) -> None:
+    async def _respond(self, answer: Response, *, has_body: bool) -> None:
         headers = [*answer.headers, ("Content-Type", answer.content_type)]
         if answer.stream is None:
             headers.append(("Content-Length", str(len(answer.body))))
         self._send(h11.Response(status_code=answer.status, headers=list(headers)))
-        if answer.stream is None:
+        if has_body and answer.stream is not None:
+            await self._pour(answer.stream)
+        elif has_body:
             self._send(h11.Data(data=answer.body))
-        else:
-            async for piece in answer.stream:
-                if self._gone:
-                    return
-                self._send(h11.Data(data=piece))
-                await self._writable.wait()
         self._send(h11.EndOfMessage())
+
+    async def _pour(self, pieces: AsyncIterator[bytes]) -> None:
+        """Send piece by piece; the next is asked for when the one before has left."""
+        self._streaming = asyncio.current_task()
+        async with contextlib.AsyncExitStack() as stack:
+            if isinstance(pieces, AsyncGenerator):
+                stack.push_async_callback(pieces.aclose)
+            async for piece in pieces:
+                self._send(h11.Data(data=piece))
+                if not await self._is_taken():
+                    return
+        self._streaming = None
+
+    async def _is_taken(self) -> bool:
+        """Wait for the reader; drop it and return False when it takes nothing."""
+        try:
+            async with asyncio.timeout(self._listener.limits.stall):
+                await self._writable.wait()
+        except TimeoutError:
+            self._transport.abort()
+            self._leave()
+        return not self._gone
 
     def _next_request(self) -> None:
         if self._gone:
@@ -274,7 +321,7 @@ class HttpConnection(asyncio.Protocol):
             return
         self._gone = True
         self._writable.set()
-        self._listener.connections -= 1
+        self._listener.connections.discard(self)
         if self._idle is not None:
             self._idle.cancel()
 
@@ -308,9 +355,11 @@ class HttpServer:
     servers: list[asyncio.Server]
 
     async def close(self) -> None:
-        """Stop listening and end the requests that still run."""
+        """Stop listening; end the connections that are still ours and their requests."""
         for server in self.servers:
             server.close()
+        for connection in tuple(self.listener.connections):
+            connection.shut_down()
         await self.listener.tasks.close()
 
 
@@ -329,5 +378,6 @@ async def serve(
         if sock.family == socket.AF_UNIX:
             servers.append(await loop.create_unix_server(listener.protocol, sock=sock))
         else:
-            servers.append(await loop.create_server(listener.protocol, sock=sock, ssl=tls))
+            factory = over_tls(listener.protocol, tls) if tls else listener.protocol
+            servers.append(await loop.create_server(factory, sock=sock))
     return HttpServer(listener, servers)

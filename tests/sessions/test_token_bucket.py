@@ -1,0 +1,44 @@
+"""Rate limits and back-off."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatepost.sessions.backoff import Backoff
+from gatepost.sessions.token_bucket import TokenBucket
+
+
+@given(steps=st.lists(st.floats(0, 3), max_size=200))
+def test_never_more_than_the_burst_and_the_rate_allow(steps: list[float]) -> None:
+    bucket = TokenBucket(rate=3.0, burst=5.0, now=0.0)
+    now, taken = 0.0, 0
+    for step in steps:
+        now += step
+        taken += bucket.take(now)
+
+        assert taken <= 5 + 3 * now + 1e-6
+
+
+def test_an_empty_bucket_fills_again() -> None:
+    bucket = TokenBucket(rate=2.0, burst=1.0, now=0.0)
+
+    assert [bucket.take(t) for t in (0.0, 0.1, 0.5, 0.6)] == [True, False, True, False]
+
+
+@given(jitters=st.lists(st.floats(0, 1), min_size=1, max_size=50))
+def test_waits_grow_and_stay_within_their_bounds(jitters: list[float]) -> None:
+    backoff = Backoff(first=0.25, longest=30.0)
+
+    for count, jitter in enumerate(jitters):
+        ceiling = min(30.0, 0.25 * 2.0**count)
+        assert ceiling / 2 <= backoff.next(jitter) <= ceiling
+
+
+def test_a_success_starts_over() -> None:
+    backoff = Backoff(first=1.0, longest=30.0)
+    backoff.next(1.0)
+    backoff.next(1.0)
+    backoff.reset()
+
+    assert backoff.next(1.0) == 1.0

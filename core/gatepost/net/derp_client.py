@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from gatepost.model.keys import NodePrivate, NodePublic
 from gatepost.model.netmap import DerpRegion
 from gatepost.net.derp_link import Contexts
 from gatepost.net.derp_region import RegionClient, RegionState, Surroundings
 from gatepost.net.tasks import Tasks
+from gatepost.net.tls import utc_now
 
 SWEEP = 1.0  # seconds between looks for idle and silent connections
 
@@ -35,10 +37,11 @@ class DerpClients:
     `on_peer_gone(region, peer, reason)` when a relay does not have a peer
     (`wire.derp_frames.GoneReason`), `on_change(region)` when a connection came
     or went or has a problem. None of them may wait. `mark` is the SO_MARK of
-    this program's own traffic.
+    this program's own traffic. `random`, `clock` (seconds that never go back) and
+    `today` are for tests.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the last three are for tests
         self,
         private: NodePrivate,
         on_packet: OnPacket,
@@ -47,6 +50,8 @@ class DerpClients:
         on_change: OnChange = _ignore,
         mark: int | None = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
+        clock: Callable[[], float] | None = None,
+        today: Callable[[], datetime] = utc_now,
     ) -> None:
         self._surroundings = Surroundings(
             private=private,
@@ -54,6 +59,8 @@ class DerpClients:
             on_peer_gone=on_peer_gone,
             on_change=on_change,
             random=random,
+            clock=clock or asyncio.get_running_loop().time,
+            today=today,
             mark=mark,
             contexts=Contexts(),
             wake=self._wake,
@@ -117,11 +124,14 @@ class DerpClients:
         try:
             while True:
                 await asyncio.sleep(SWEEP)
-                now = asyncio.get_running_loop().time()
-                for client in self._clients.values():
-                    client.check(now)
+                self.sweep()
         finally:
             await self.close()
+
+    def sweep(self) -> None:
+        """Close connections that are silent for too long or not used any more."""
+        for client in self._clients.values():
+            client.check()
 
     async def close(self) -> None:
         """End all connections; nothing is sent any more."""

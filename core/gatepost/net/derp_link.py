@@ -42,10 +42,14 @@ class DerpLink(asyncio.Protocol):
     """
 
     def __init__(
-        self, session: DerpSession, on_event: OnEvent, on_block: Callable[[bool], None]
+        self,
+        session: DerpSession,
+        on_event: OnEvent,
+        on_block: Callable[[bool], None],
+        clock: Callable[[], float],
     ) -> None:
         loop = asyncio.get_running_loop()
-        self._loop = loop
+        self._clock = clock
         self._session = session
         self._on_event = on_event
         self._on_block = on_block
@@ -53,7 +57,7 @@ class DerpLink(asyncio.Protocol):
         self._reason = ""
         self.ended: asyncio.Future[str] = loop.create_future()
         self.ready: asyncio.Future[None] = loop.create_future()
-        self.heard = loop.time()  # when the last byte came
+        self.heard = clock()  # when the last byte came
 
     def begin(self) -> None:
         """Send the request, now that the server is known to be the right one."""
@@ -76,7 +80,7 @@ class DerpLink(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self.heard = self._loop.time()
+        self.heard = self._clock()
         if self._reason:
             return
         try:

@@ -7,12 +7,12 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from gatepost.errors import GatepostError, UnreachableError
 from gatepost.model.keys import NodePrivate, NodePublic
 from gatepost.model.netmap import DerpNode, DerpRegion
 from gatepost.net.derp_link import Contexts, DerpLink, open_link
-from gatepost.net.tls import utc_now
 from gatepost.sessions.backoff import Backoff
 from gatepost.sessions.derp_client import READ_TIMEOUT, DerpSession, Event, Ready
 from gatepost.sessions.derp_outbox import Outbox, OutboxLimits
@@ -56,6 +56,8 @@ class Surroundings:
     on_peer_gone: Callable[[int, NodePublic, int], None]
     on_change: Callable[[int], None]
     random: Callable[[int], bytes]
+    clock: Callable[[], float]  # seconds, never goes back
+    today: Callable[[], datetime]  # what certificates are checked by
     mark: int | None
     contexts: Contexts
     wake: Callable[[RegionClient], None]  # ask for `flush` at the end of this turn
@@ -72,8 +74,7 @@ class RegionClient:
         self._home = False
         self._problem = ""
         self._restart_in = 0.0  # seconds that the server asked us to stay away
-        self._loop = asyncio.get_running_loop()
-        self._used = self._loop.time()
+        self._used = self._use.clock()
         self._hurry = asyncio.Event()
         self._backoff = Backoff(first=FIRST_RETRY, longest=LONGEST_RETRY)
         self._outbox = Outbox(self, LIMITS)
@@ -86,7 +87,7 @@ class RegionClient:
     @property
     def wanted(self) -> bool:
         """Whether this is home, or was used a moment ago."""
-        return self._home or self._loop.time() - self._used < IDLE
+        return self._home or self._use.clock() - self._used < IDLE
 
     def state(self) -> RegionState:
         return RegionState(
@@ -102,7 +103,7 @@ class RegionClient:
     # --- what the owner asks --------------------------------------------------------
     def send(self, destination: NodePublic, payload: bytes) -> None:
         """Queue one packet of at most 64 KiB; connects when need be."""
-        self._used = self._loop.time()
+        self._used = self._use.clock()
         if self._outbox.put(write_packet(destination, payload), 1):
             self._use.wake(self)
 
@@ -126,11 +127,11 @@ class RegionClient:
         """Try now instead of when the back-off ends."""
         self._hurry.set()
 
-    def check(self, now: float) -> None:
+    def check(self) -> None:
         """Close a connection that is silent for too long or not wanted; about once a second."""
         if self._link is None:
             return
-        if now - self._link.heard > READ_TIMEOUT:
+        if self._use.clock() - self._link.heard > READ_TIMEOUT:
             self.close(f"the server said nothing for {READ_TIMEOUT:.0f} s")
         elif not self.wanted:
             self.close("not used any more")
@@ -160,7 +161,7 @@ class RegionClient:
 
     async def _connect_and_stay(self) -> None:
         link, node = await self._connect()
-        since = self._loop.time()
+        since = self._use.clock()
         self._link, self._node, self._problem = link, node, ""
         log.info("derp region %d: connected to %s", self.region.id, node.name)
         try:
@@ -171,9 +172,9 @@ class RegionClient:
         finally:
             link.close("no longer needed")
             self._link = None
-            self._outbox.block(self._loop.time())
+            self._outbox.block(self._use.clock())
         log.info("derp region %d: %s left: %s", self.region.id, node.name, reason)
-        if self._loop.time() - since > STABLE:
+        if self._use.clock() - since > STABLE:
             self._backoff.reset()
         self._problem = (self._problem or reason) if self.wanted else ""
         self._use.on_change(self.region.id)
@@ -204,12 +205,16 @@ class RegionClient:
                 nonce=self._use.random(24),
                 on_packet=self._on_packet,
             )
-            return DerpLink(session, self._on_event, self._on_block)
+            return DerpLink(session, self._on_event, self._on_block, self._use.clock)
 
         try:
             async with asyncio.timeout(NODE_BUDGET):
                 return await open_link(
-                    node, make, contexts=self._use.contexts, mark=self._use.mark, now=utc_now()
+                    node,
+                    make,
+                    contexts=self._use.contexts,
+                    mark=self._use.mark,
+                    now=self._use.today(),
                 )
         except TimeoutError as error:
             raise UnreachableError(
@@ -227,7 +232,7 @@ class RegionClient:
 
     # --- what the link reports --------------------------------------------------------
     def _on_packet(self, source: NodePublic, payload: bytes) -> None:
-        self._used = self._loop.time()
+        self._used = self._use.clock()
         self._use.on_packet(self.region.id, source, payload)
 
     def _on_event(self, event: Event) -> None:
@@ -246,7 +251,7 @@ class RegionClient:
 
     def _on_block(self, blocked: bool) -> None:
         if blocked:
-            self._outbox.block(self._loop.time())
+            self._outbox.block(self._use.clock())
         elif self._link is not None:
             self._outbox.unblock()
 

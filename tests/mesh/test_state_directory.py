@@ -1,0 +1,67 @@
+"""The state directory: one owner, and no harm from a full disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from gatepost.errors import GatepostError
+from gatepost.model.status import UpRequest
+from gatepost.testing.lab_boxes import PROGRAMS, Box
+from gatepost.testing.lab_mesh import Lab, ground, start
+from gatepost.testing.lab_proof import await_pairs
+from gatepost.testing.topology import Nat
+
+pytestmark = [pytest.mark.root, pytest.mark.mesh]
+
+DISK = "1m"
+
+
+@pytest.fixture(scope="module")
+def small_disk() -> Iterator[Lab]:
+    """Two sites; the state of box b is on a disk of its own, of one megabyte."""
+    with ground({"a": Nat.NONE, "b": Nat.NONE}) as lab:
+        state = lab.boxes["b"].directory / "state"
+        state.mkdir(mode=0o700)
+        lab.boxes["b"].site.box.run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "t", str(state))
+        start(lab)
+        lab.join(lab.boxes)
+        lab.await_mesh()
+        await_pairs(lab.sites)
+        yield lab
+
+
+def fill(box: Box) -> None:
+    state = box.directory / "state"
+    box.site.box.attempt("dd", "if=/dev/zero", f"of={state}/filler", "bs=4k")
+    assert box.site.box.attempt("cp", "/etc/services", f"{state}/x").returncode != 0
+
+
+def test_a_second_daemon_is_refused(small_disk: Lab) -> None:
+    box = small_disk.boxes["a"]
+    arguments = (*box.daemon.arguments[:-1], str(box.directory / "second.sock"))
+    second = box.site.box.attempt(str(PROGRAMS / "gatepostd"), *arguments)
+
+    assert second.returncode != 0
+    assert str(box.directory / "state") in second.stderr + second.stdout
+    assert box.client.status().state == "Running"
+
+
+def test_a_full_disk_stops_no_traffic_and_costs_no_state(small_disk: Lab) -> None:
+    box = small_disk.boxes["b"]
+    node = box.client.status().node
+    fill(box)
+    with pytest.raises(GatepostError):
+        box.client.change_settings(UpRequest(hostname="x" * 70))
+    small_disk.boxes["a"].client.change_settings(UpRequest(accept_routes=True))
+    await_pairs(small_disk.sites)
+    box.daemon.signal("KILL")
+    box.daemon.start()
+    box.await_answer()
+    again = box.await_status(lambda s: s.state == "Running" and s.control_connected, "connection")
+
+    assert again.node is not None
+    assert node is not None
+    assert again.node.key == node.key
+    await_pairs(small_disk.sites)

@@ -20,7 +20,8 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from gatepost.errors import Malformed
 from gatepost.linux.netlink_message import (
@@ -176,9 +177,10 @@ def batches(requests: Iterable[Request]) -> Iterator[list[Request]]:
 
 
 class Netlink:
-    """The routing and generic sockets of one network namespace, used from a thread of their own.
+    """The netlink sockets of one network namespace, used from a thread of their own.
 
-    Built inside the namespace it shall work in. `close` ends the thread.
+    Built inside the namespace it shall work in. `close`, or the end of a `with`
+    block, ends the thread.
     """
 
     def __init__(self) -> None:
@@ -201,6 +203,17 @@ class Netlink:
         """Write to the routing socket, many requests per system call."""
         if requests:
             await self.run(lambda: self.route.write(requests, harmless))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         self._thread.shutdown()

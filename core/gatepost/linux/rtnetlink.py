@@ -64,6 +64,7 @@ TABLE_MAIN = 254
 
 FRA_PRIORITY, FRA_MARK, FRA_TABLE, FRA_MASK, FRA_PROTOCOL = 6, 10, 15, 16, 21
 ACTION_TABLE = 1
+_ALL_BITS = 0xFFFFFFFF
 RULE_INVERT = 2  # flag: packets to which the rest does not apply
 # Selectors that our rules never have: destination, source, in and out interface, ….
 _FOREIGN_SELECTORS = frozenset({1, 2, 3, 4, 12, 17, 19, 20, 22, 23, 24})
@@ -289,6 +290,8 @@ def read_rule(body: bytes) -> Rule | None:
         table = 0  # ours by its mark, but bent by somebody: equal to no rule that is wanted
     mark = read_integer(found[FRA_MARK]) if FRA_MARK in found else None
     mask = read_integer(found[FRA_MASK]) if FRA_MASK in found and mark is not None else None
+    if mask == _ALL_BITS:
+        mask = None
     return Rule(
         family=4 if family == socket.AF_INET else 6,
         priority=read_integer(found[FRA_PRIORITY]),
@@ -307,7 +310,7 @@ def add_rule(rule: Rule) -> Request:
     body += attribute(FRA_PROTOCOL, bytes((ROUTE_PROTOCOL,)))
     if rule.mark is not None:
         body += u32(FRA_MARK, rule.mark)
-        body += u32(FRA_MASK, 0xFFFFFFFF if rule.mask is None else rule.mask)
+        body += u32(FRA_MASK, _ALL_BITS if rule.mask is None else rule.mask)
     return Request(NEW_RULE, CREATE | EXCLUSIVE, body, rule)
 
 

@@ -66,34 +66,35 @@ class Messages:
             parts.append(b'"Peers":[' + b",".join(map(self._peer_json, peers)) + b"]")
         return write_frame(_message(parts), compress)
 
-    def eviction(self, world: World, viewer: int, compress: str) -> bytes:
-        """Return the frame that logs a viewer out; it was in this world, the last one it knows."""
-        record = world.nodes[viewer].record
-        return self.tombstone(record.key, record.machine, viewer, compress)
-
-    def tombstone(
+    def eviction(
         self, key: NodePublic, machine: MachinePublic, node_id: int, compress: str
     ) -> bytes:
-        """Return the frame that tells a client that its node key is no longer valid."""
+        """Return the frame that sends a client to its login: its node key is no longer valid."""
         node = write_json(mapper.evicted(key, machine, node_id))
         return write_frame(_message([b'"Node":' + node]), compress)
 
-    def between(self, old: World, new: World, viewer: int, compress: str) -> bytes:
-        """Return the frame with what a viewer in both worlds must learn; b"" if nothing."""
+    def between(self, old: World, new: World, viewer: int, key: NodePublic, compress: str) -> bytes:
+        """Return the frame with what a viewer in both worlds must learn; b"" if nothing.
+
+        `key` is the node key with which it opened its stream. While a client
+        renews its key, the stream of the old one goes on; it is told nothing
+        about the new self, which is not its own.
+        """
         self._forget(new)
         before, after = old.nodes[viewer], new.nodes[viewer]
         groups = self._policy.group(old, before), self._policy.group(new, after)
-        key = old.generation, *groups
-        difference = self._differences.get(key)
+        place = old.generation, *groups
+        difference = self._differences.get(place)
         if difference is None:
             difference = self._difference(old, new, groups)
-            self._differences[key] = difference
-        own = b"" if before is after else self._own_change(old, new, viewer)
+            self._differences[place] = difference
+        is_own = before is not after and key == after.record.key
+        own = self._own_change(old, new, viewer) if is_own else b""
         if not own and viewer not in difference.subjects:
-            frame = self._shared.get((compress, *key))
+            frame = self._shared.get((compress, *place))
             if frame is None:
                 frame = _frame(_message(_parts(difference)), compress)
-                self._shared[compress, *key] = frame
+                self._shared[compress, *place] = frame
             return frame
         return _frame(_message([own, *_parts(_without(difference, viewer))]), compress)
 
@@ -124,7 +125,7 @@ class Messages:
             removed=tuple(i for i in before if i not in after),
             changed=changed,
             patched=patched,
-            profiles=self._profiles(old, new, [after[i] for i in changed]),
+            profiles=self._profiles(old, new, before.values(), [after[i] for i in changed]),
             rules=b"" if old_rules == new_rules else new_rules,
         )
 
@@ -136,9 +137,13 @@ class Messages:
         change = mapper.patch(before, after)
         return None if change is None else write_json(change)
 
-    def _profiles(self, old: World, new: World, changed: list[Node]) -> bytes:
-        """Return the users of nodes that are new, and those that changed themselves."""
+    def _profiles(
+        self, old: World, new: World, before: Iterable[Node], changed: list[Node]
+    ) -> bytes:
+        """Return users that no node belonged to before, and those that changed themselves."""
         wanted = {mapper.profile_id(n) for n in changed}
+        if wanted:
+            wanted -= {mapper.profile_id(n) for n in before}
         if old.records.users is not new.records.users:
             known = old.records.users
             wanted |= {i for i, u in new.records.users.items() if i in known and known[i] is not u}

@@ -142,7 +142,9 @@ class Ledger:
                 while self._entries or self._reports_written:
                     await self._write_batch()
         finally:
-            await asyncio.shield(self._write_batch())
+            while self._entries or self._reports_written:
+                await self._write_batch()
+            await self._write_batch()  # reports that nobody waits for
             self._thread.shutdown()
 
     async def _write_batch(self) -> None:

@@ -28,6 +28,7 @@ from gatepost.wire.register import RegisterRequest
 
 log = logging.getLogger(__name__)
 
+_NOBODYS_ID = (1 << 53) - 1  # the largest that clients take; ids count up from 1
 _Handler = Callable[[ControlRequest], Awaitable[ControlResponse]]
 # Known to clients and not offered; a client copes with "not implemented".
 _LATER = ("/machine/set-dns", "/machine/id-token", "/machine/feature/query", "/machine/tka/",
@@ -85,8 +86,9 @@ class MachineApi:
         if record.machine != request.machine:
             raise RefusedError(f"node key {asked.node_key.short} belongs to another machine")
         if asked.stream:
-            return ControlResponse(stream=self._streams.open(record.id, asked.compress))
-        await self._update(record, asked)
+            return ControlResponse(stream=self._streams.open(record, asked.compress))
+        if not asked.read_only:
+            await self._update(record, asked)
         if asked.omit_peers:
             return ControlResponse()
         return ControlResponse(body=self._streams.once(record.id, asked.compress))
@@ -101,7 +103,9 @@ class MachineApi:
         if not asked.stream:
             return _text(HTTPStatus.NOT_FOUND, "this node key is not known here: log in again")
         log.info("%s polls with a node key that is not known here", request.peer)
-        frame = self._messages.tombstone(asked.node_key, request.machine, 1, asked.compress)
+        frame = self._messages.eviction(
+            asked.node_key, request.machine, _NOBODYS_ID, asked.compress
+        )
         return ControlResponse(stream=_only(frame))
 
     async def _update(self, record: NodeRecord, asked: MapRequest) -> None:

@@ -67,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for chatty in ("alembic", "hpack", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         settings = read_settings(options.settings)
         with state_directory(options.state_directory) as directory:

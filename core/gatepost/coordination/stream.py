@@ -20,6 +20,7 @@ from typing import Protocol
 
 from gatepost.coordination.delta import Messages
 from gatepost.coordination.ledger import Ledger
+from gatepost.coordination.records import NodeRecord
 from gatepost.coordination.timers import Timers
 from gatepost.coordination.world import World
 from gatepost.wire.map_frames import keep_alive
@@ -43,7 +44,7 @@ class Presence(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Viewer:
-    node_id: int
+    record: NodeRecord  # as it was when the stream began; its key is the stream's
     compress: str
     world: World  # what it knows
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -82,11 +83,12 @@ class Streams:
     def _on_change(self, world: World) -> None:  # noqa: ARG002  # only that it changed counts
         self._changed.set()
 
-    async def open(self, node_id: int, compress: str) -> AsyncGenerator[bytes]:
+    async def open(self, record: NodeRecord, compress: str) -> AsyncGenerator[bytes]:
         """Yield frames for a node, until it is gone or has a newer stream."""
+        node_id = record.id
         if node_id not in self._ledger.world.nodes:
             return
-        viewer = _Viewer(node_id, compress, self._world_for(node_id))
+        viewer = _Viewer(record, compress, self._world_for(node_id))
         older = self._viewers.get(node_id)
         self._viewers[node_id] = viewer
         if older is not None:
@@ -159,9 +161,10 @@ class Streams:
 
     def _change(self, viewer: _Viewer, new: World) -> bytes:
         old, viewer.world = viewer.world, new
-        if viewer.node_id not in new.nodes:
-            return self._messages.eviction(old, viewer.node_id, viewer.compress)
-        return self._messages.between(old, new, viewer.node_id, viewer.compress)
+        record = viewer.record
+        if record.id not in new.nodes:
+            return self._messages.eviction(record.key, record.machine, record.id, viewer.compress)
+        return self._messages.between(old, new, record.id, record.key, viewer.compress)
 
     def _expect(self, viewer: _Viewer) -> None:
         viewer.is_silent_too_long = False
@@ -170,6 +173,6 @@ class Streams:
 
     def _close(self, viewer: _Viewer) -> None:
         self._silence.cancel(viewer)
-        if self._viewers.get(viewer.node_id) is viewer:
-            del self._viewers[viewer.node_id]
-            self._presence.left(viewer.node_id)
+        if self._viewers.get(viewer.record.id) is viewer:
+            del self._viewers[viewer.record.id]
+            self._presence.left(viewer.record.id)

@@ -20,8 +20,9 @@ from gatepost.daemon.hostinfo import Announcement, MachineFacts, make_hostinfo
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.keeper import Keeper
 from gatepost.daemon.login import Login, LoginRequest, log_out
+from gatepost.daemon.settings_file import BoxSettings
 from gatepost.errors import GatepostError, RefusedError, UnreachableError, WireError
-from gatepost.model.keys import DiscoPublic, MachinePrivate, NodePublic
+from gatepost.model.keys import DiscoPrivate, MachinePrivate, NodePublic
 from gatepost.model.netmap import NetMap
 from gatepost.model.process import NodeFacts, WatchNodeFacts
 from gatepost.model.resource import Level, Notice
@@ -69,7 +70,7 @@ class Myself:
     """What this daemon is: `version` is its capability version, `port` the UDP port peers see."""
 
     facts: MachineFacts
-    disco: DiscoPublic
+    disco: DiscoPrivate
     version: int
     port: int
 
@@ -106,6 +107,9 @@ class Control:
         self._tasks = Tasks()
 
     # --- what others ask for ----------------------------------------------------
+    def configure_box(self, box: BoxSettings) -> None:
+        self.configure(box.node.login_server, wanted=box.node.wanted == "up")
+
     def configure(self, server_url: str, *, wanted: bool) -> None:
         """Say which server, and whether to be there at all."""
         if (server_url, wanted) == (self._server_url, self._wanted):
@@ -240,7 +244,7 @@ class Control:
             keep_alive=True,
             stream=True,
             node_key=node.public if node else NodePublic.zero(),
-            disco_key=self._me.disco,
+            disco_key=self._me.disco.public,
             hostinfo=make_hostinfo(self._me.facts, said),
             endpoints=tuple(str(e.endpoint) for e in said.endpoints),
             endpoint_types=tuple(e.wire_type for e in said.endpoints),

@@ -57,6 +57,10 @@ class Inputs:
             self.observed = Observed(MappingProxyType({**known, **news}))
             self._changed()
 
+    def answer_one(self, watch: Watch[Any], answer: object) -> None:
+        """Take the answer of a service."""
+        self.answer({watch: answer})
+
     def forget(self, watches: frozenset[Watch[Any]]) -> None:
         """Drop the answers to questions that nobody asks any more."""
         rest = {w: a for w, a in self.observed.answers.items() if w not in watches}

@@ -32,6 +32,11 @@ class Keeper:
         self._tasks = Tasks()
         self._latest: Callable[[], bytes] | None = None
         self._saving = False
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_identity(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change of the identity; it must not wait."""
+        self._listeners.append(listener)
 
     def notices(self) -> tuple[Notice, ...]:
         return (self._failure,) if self._failure else ()
@@ -39,6 +44,8 @@ class Keeper:
     async def keep_identity(self, identity: Identity) -> None:
         """Replace the identity, here at once and then on the disk."""
         self.identity = identity
+        for listener in self._listeners:
+            listener()
         await self._write(lambda: self._store.save_identity(identity))
 
     def keep_netmap(self, dump: Callable[[], bytes]) -> None:

@@ -32,6 +32,7 @@ REQUEST_TIMEOUT = 30.0  # seconds for an ordinary request
 LOGIN_TIMEOUT = 960.0  # seconds for one that waits for somebody to log in
 _BODY_LIMIT = 1 << 20  # octets of an ordinary answer
 _OK = 200
+_LATER = {429, 500, 502, 503, 504}  # statuses after which to try again
 
 
 class ControlClient:
@@ -44,16 +45,19 @@ class ControlClient:
         *,
         version: int = CAPABILITY_VERSION,
         tls: ssl.SSLContext | None = None,
+        mark: int | None = None,
     ) -> None:
         """Raise `SettingsError` for a URL that names no server. Nothing is dialled yet.
 
         `tls` verifies the certificate when the server's key is fetched over
-        https; None trusts the system's roots.
+        https; None trusts the system's roots. `mark` is the SO_MARK of this
+        program's own traffic.
         """
         self._server = parse_server(server_url)
         self._version = version
         self._tls = tls
-        self._dialler = Dialler(self._server, machine, version)
+        self._mark = mark
+        self._dialler = Dialler(self._server, machine, version, mark)
         self._key: MachinePublic | None = None
         self._link: ControlLink | None = None
         self._dialling = asyncio.Lock()
@@ -150,7 +154,7 @@ class ControlClient:
 
     async def _dial(self) -> ControlLink:
         if self._key is None:
-            self._key = await fetch_key(self._server, self._version, self._tls)
+            self._key = await fetch_key(self._server, self._version, self._tls, self._mark)
         try:
             line = await self._dialler.dial(self._key)
         except (RefusedError, WireError):
@@ -173,4 +177,6 @@ async def _patience(seconds: float, what: str) -> AsyncGenerator[None]:
 def _expect_ok(path: str, status: int, body: bytes) -> None:
     if status != _OK:
         reason = " ".join(body.decode("utf-8", "replace").split())[:300]
+        if status in _LATER:  # not about us: the server, or what stands before it, is in trouble
+            raise UnreachableError(f"{path} answers {status}: {reason or 'no reason given'}")
         raise RefusedError(f"{path} answers {status}: {reason or 'no reason given'}")

@@ -22,6 +22,7 @@ import h11
 from gatepost.errors import GatepostError, Malformed, RefusedError, UnreachableError
 from gatepost.model.keys import MachinePrivate, MachinePublic
 from gatepost.net.control_address import Server, Way
+from gatepost.net.dial import dial
 from gatepost.wire import noise
 from gatepost.wire.go_json import read_json
 from gatepost.wire.register import ServerKeys
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 
 DIAL_TIMEOUT = 10.0  # seconds for one way: name, TCP, TLS, upgrade and handshake
 HEAD_START = 0.5  # seconds that each way has before the next is tried too
-_HAPPY_EYEBALLS = 0.25  # seconds, RFC 8305
 _BODY_LIMIT = 64 << 10  # octets of the answer to /key, and of a refusal
 _REASON_LIMIT = 300  # characters of a refusal that are shown
 _READ_SIZE = 64 << 10  # octets
@@ -48,7 +48,9 @@ class Line:
     rest: bytes
 
 
-async def fetch_key(server: Server, version: int, tls: ssl.SSLContext | None) -> MachinePublic:
+async def fetch_key(
+    server: Server, version: int, tls: ssl.SSLContext | None, mark: int | None = None
+) -> MachinePublic:
     """Ask for the server's Noise key; with https `tls` (or the system's roots) verifies it.
 
     Raise `UnreachableError`, `RefusedError` (a status that is not 200) or `Malformed`.
@@ -62,7 +64,7 @@ async def fetch_key(server: Server, version: int, tls: ssl.SSLContext | None) ->
     )
     with _reaching(way):
         async with asyncio.timeout(DIAL_TIMEOUT):
-            reader, writer = await _connect(way, context)
+            reader, writer = await _connect(way, context, mark)
             try:
                 status, body, _ = await _ask(reader, writer, request)
             finally:
@@ -75,10 +77,14 @@ async def fetch_key(server: Server, version: int, tls: ssl.SSLContext | None) ->
 class Dialler:
     """Opens lines to one server and remembers which way worked."""
 
-    def __init__(self, server: Server, machine: MachinePrivate, version: int) -> None:
+    def __init__(
+        self, server: Server, machine: MachinePrivate, version: int, mark: int | None = None
+    ) -> None:
+        """Take the parts; `mark` is the SO_MARK of this program's own traffic."""
         self._server = server
         self._machine = machine
         self._version = version
+        self._mark = mark
         self._ways = server.ways
 
     async def dial(self, key: MachinePublic) -> Line:
@@ -97,7 +103,8 @@ class Dialler:
         with _reaching(way):
             async with asyncio.timeout(DIAL_TIMEOUT):
                 # Noise proves who the server is, so any certificate will do.
-                reader, writer = await _connect(way, _unverified() if way.is_tls else None)
+                context = _unverified() if way.is_tls else None
+                reader, writer = await _connect(way, context, self._mark)
                 try:
                     rest = await self._upgrade(way, reader, writer, initiation.message)
                     response, rest = await _read_response(reader, rest)
@@ -172,12 +179,11 @@ class _Race:
 
 
 async def _connect(
-    way: Way, context: ssl.SSLContext | None
+    way: Way, context: ssl.SSLContext | None, mark: int | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_connection(
-        way.host, way.port, ssl=context, happy_eyeballs_delay=_HAPPY_EYEBALLS
-    )
-    sock = writer.get_extra_info("socket")
+    sock = await dial(way.host, way.port, mark=mark, seconds=DIAL_TIMEOUT)
+    name = way.host if context is not None else None
+    reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)
     return reader, writer
 

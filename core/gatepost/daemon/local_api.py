@@ -1,0 +1,285 @@
+"""What the local API can ask of this node; `localapi.protocol.NodeApi` says what each means."""
+
+from __future__ import annotations
+
+import ast
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from gatepost import __version__
+from gatepost.daemon.carriers import Carriers
+from gatepost.daemon.control import Control
+from gatepost.daemon.in_force import InForce
+from gatepost.daemon.inputs import Inputs
+from gatepost.daemon.login import LoginRequest
+from gatepost.daemon.ping import find_target, ping_peer
+from gatepost.daemon.reconciler import Reconciler
+from gatepost.daemon.settings_file import BoxSettings, Edit
+from gatepost.daemon.status import Facts, Login, make_status
+from gatepost.daemon.wishes import Wishes
+from gatepost.engine.explain import Question, explain
+from gatepost.engine.plan import plan_documents
+from gatepost.engine.plugins import REQUIRED
+from gatepost.engine.settings import Plain, field_documents
+from gatepost.errors import SettingsError, UnreachableError
+from gatepost.linux.wireguard import WireGuard
+from gatepost.linux.wireguard_state import PeerState
+from gatepost.model.kernel import WireGuardDevice
+from gatepost.model.resource import Notice
+from gatepost.model.status import (
+    ChangeDocument,
+    NetcheckDocument,
+    PingDocument,
+    PluginDocument,
+    PluginRequest,
+    ReasonDocument,
+    Status,
+    UpRequest,
+    VersionDocument,
+)
+from gatepost.net.control_address import parse_server
+from gatepost.net.control_client import CAPABILITY_VERSION
+
+ROUTER = "subnet-router"  # the plugin behind --advertise-routes and --snat-subnet-routes
+MESH = "mesh"  # the plugin behind --accept-routes
+
+
+@dataclass(slots=True, kw_only=True)
+class LocalNode:
+    """What the local API sees of this node."""
+
+    in_force: InForce
+    inputs: Inputs
+    control: Control
+    reconciler: Reconciler
+    wishes: Wishes
+    carriers: Carriers
+    wireguard: WireGuard
+    port: int
+    notices: Callable[[], tuple[Notice, ...]]
+    _explained: dict[str, str] = field(default_factory=dict[str, str])
+
+    async def version(self) -> VersionDocument:
+        return VersionDocument(
+            version=__version__, capability=CAPABILITY_VERSION, python=platform.python_version()
+        )
+
+    # --- status -------------------------------------------------------------------
+    async def status(self, *, peers: bool = True) -> Status:
+        try:
+            numbers = await self.wireguard.peers() if peers else ()
+        except OSError:
+            numbers = ()  # a stranger's device of that name: the reconciler's notice says so
+        return make_status(self._facts(numbers), peers=peers)
+
+    def status_text(self) -> str:
+        """Return the status as JSON, without what only WireGuard knows."""
+        return msgspec.json.encode(make_status(self._facts(()))).decode()
+
+    def _facts(self, numbers: tuple[PeerState, ...]) -> Facts:
+        standing, box = self.control.standing, self.in_force.box
+        device = self.wishes.lowered.resources.get((WireGuardDevice, self.wireguard.device))
+        return Facts(
+            login=Login(
+                wanted=self.inputs.wanted,
+                logged_in=self.control.is_logged_in,
+                server=box.node.login_server,
+                auth_url=standing.auth_url,
+                connected=standing.connected,
+                heard=standing.heard,
+                refused=bool(standing.refusal),
+            ),
+            netmap=self.inputs.netmap,
+            netmap_stored=self.inputs.netmap_stored,
+            applied=self.reconciler.in_force is not None,
+            backend=self.wireguard.backend,
+            device=self.wireguard.device,
+            port=self.port,
+            mtu=device.mtu if isinstance(device, WireGuardDevice) else 0,
+            home=self.carriers.home,
+            home_connected=self.carriers.is_home_connected,
+            advertised=tuple(str(n) for n in self.wishes.advertised()),
+            accept_routes=bool(box.of(MESH).get("accept-routes", False)),
+            paths=self.carriers.paths(),
+            numbers=numbers,
+            notices=self.notices(),
+        )
+
+    # --- wishes of the operator ---------------------------------------------------
+    async def up(self, request: UpRequest) -> Status:
+        edits = (*_edits(request), Edit(table=("node",), values={"wanted": "up"}))
+        await self.in_force.change(edits, _check_ready)
+        self.control.log_in(
+            LoginRequest(auth_key=request.auth_key or "", fresh=request.force_reauth)
+        )
+        return await self.status(peers=False)
+
+    async def down(self) -> Status:
+        await self.in_force.change((Edit(table=("node",), values={"wanted": "down"}),))
+        return await self.status(peers=False)
+
+    async def logout(self) -> Status:
+        await self.control.log_out()
+        return await self.down()
+
+    async def settings(self) -> UpRequest:
+        box = self.in_force.box
+        mesh, router = self._values(MESH), self._values(ROUTER)
+        networks = router["networks"] if ROUTER in box.enabled else ()
+        return UpRequest(
+            login_server=box.node.login_server,
+            hostname=box.node.hostname,
+            accept_routes=bool(mesh["accept-routes"]),
+            advertise_routes=networks if isinstance(networks, tuple) else (),
+            advertise_tags=box.node.advertise_tags,
+            snat_subnet_routes=bool(router["masquerade"]),
+        )
+
+    def _values(self, plugin: str) -> dict[str, object]:
+        settings = self.in_force.read(plugin, self.in_force.box)
+        return {d.name: d.value for d in field_documents(type(settings), settings)}
+
+    async def change_settings(self, request: UpRequest) -> UpRequest:
+        if request.auth_key is not None or request.force_reauth:
+            raise SettingsError("a login is no setting: use `gatepost up`")
+        await self.in_force.change(_edits(request), _check_server)
+        return await self.settings()
+
+    # --- plan and explain -----------------------------------------------------------
+    async def plan(self) -> tuple[ChangeDocument, ...]:
+        desired = await self.wishes.desire()
+        if desired is None:
+            raise UnreachableError(
+                "there is no netmap yet, so nothing is planned: the coordination server is away"
+            )
+        try:
+            changes = await self.reconciler.changes(desired)
+        except OSError as error:
+            raise UnreachableError(f"the kernel cannot be read: {error}") from error
+        return plan_documents(changes, desired.owners)
+
+    async def explain(self, what: str) -> tuple[ReasonDocument, ...]:
+        netmap = self.inputs.netmap
+        if netmap is None:
+            return ()
+        question = Question(
+            self.in_force.plugins, netmap, self.inputs.settings, self.inputs.observed
+        )
+        return explain(what, self.wishes.merged, question)
+
+    # --- plugins --------------------------------------------------------------------
+    async def plugins(self) -> tuple[PluginDocument, ...]:
+        return tuple(self._plugin(name) for name in self.in_force.known())
+
+    async def change_plugin(self, name: str, request: PluginRequest) -> PluginDocument:
+        self.in_force.point(name)
+        values: dict[str, Plain] = {}
+        for setting, value in (request.settings or {}).items():
+            values[setting] = str(value) if isinstance(value, float) else value
+        if "enabled" in values:
+            raise SettingsError("enabled is no setting of a plugin: switch it on or off")
+        if request.enabled is not None:
+            if not request.enabled and name in REQUIRED:
+                raise SettingsError(f"{name} cannot be switched off: it is the data plane itself")
+            values["enabled"] = request.enabled
+        await self.in_force.change((Edit(table=("plugins", name), values=values),))
+        return self._plugin(name)
+
+    def _plugin(self, name: str) -> PluginDocument:
+        """Describe a plugin; one that is off is not imported, only its text is read."""
+        info = self.in_force.plugins.info().get(name)
+        errors = [n.text for n in self.notices() if n.text.startswith(f"{name}: ")]
+        if info is None:
+            return PluginDocument(
+                name=name,
+                title=name.replace("-", " ").capitalize(),
+                summary=self._summary(self.in_force.point(name)),
+                enabled=name in self.in_force.box.enabled,
+                error="; ".join(errors),
+            )
+        current = self.inputs.settings.get(name)
+        fields = field_documents(info.settings, current) if current is not None else ()
+        return PluginDocument(
+            name=name,
+            title=info.title,
+            summary=info.summary,
+            enabled=True,
+            required=name in REQUIRED,
+            error="; ".join(errors),
+            fields=fields,
+        )
+
+    def _summary(self, point: EntryPoint) -> str:
+        if point.value not in self._explained:
+            self._explained[point.value] = read_summary(point.module)
+        return self._explained[point.value]
+
+    # --- the network ------------------------------------------------------------------
+    async def ping(self, target: str, seconds: float) -> PingDocument:
+        found = find_target(self.inputs.netmap, target)
+        regions = {r.id: r.code for r in self.inputs.netmap.derp} if self.inputs.netmap else {}
+        return await ping_peer(
+            target,
+            found,
+            seconds,
+            self.carriers.ping,
+            lambda key: self.carriers.paths().get(key),
+            lambda region: regions.get(region, str(region)),
+        )
+
+    async def netcheck(self) -> NetcheckDocument:
+        return await self.carriers.netcheck()
+
+
+def read_summary(module: str) -> str:
+    """Return the first line of a module's docstring without running it; "" if there is none."""
+    try:
+        spec = find_spec(module)
+    except ImportError:
+        return ""
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return ""
+    text = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
+    return text.partition("\n")[0]
+
+
+def _edits(request: UpRequest) -> tuple[Edit, ...]:
+    """Say where each flag of `gatepost up` lives in the settings file."""
+    node: dict[str, Plain] = {}
+    if request.login_server is not None:
+        node["login-server"] = request.login_server.rstrip("/")
+    if request.hostname is not None:
+        node["hostname"] = request.hostname
+    if request.advertise_tags is not None:
+        node["advertise-tags"] = list(request.advertise_tags)
+    mesh: dict[str, Plain] = {}
+    if request.accept_routes is not None:
+        mesh["accept-routes"] = request.accept_routes
+    router: dict[str, Plain] = {}
+    if request.advertise_routes is not None:
+        router["networks"] = list(request.advertise_routes)
+        if request.advertise_routes:
+            router["enabled"] = True
+    if request.snat_subnet_routes is not None:
+        router["masquerade"] = request.snat_subnet_routes
+    tables = ((("node",), node), (("plugins", MESH), mesh), (("plugins", ROUTER), router))
+    return tuple(Edit(table=table, values=values) for table, values in tables if values)
+
+
+def _check_server(box: BoxSettings) -> None:
+    if box.node.login_server:
+        parse_server(box.node.login_server)
+
+
+def _check_ready(box: BoxSettings) -> None:
+    _check_server(box)
+    if not box.node.login_server:
+        raise SettingsError(
+            "no coordination server is set", hint="gatepost up --login-server https://…"
+        )

@@ -1,0 +1,250 @@
+"""`gatepostd`: builds the node and runs it until it is told to stop.
+
+Stopping leaves the data plane as it is: the WireGuard device, routes, rules
+and the packet filter stay, and the next start finds them right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from gatepost import __version__
+from gatepost.daemon.carriers import Carriers, Pair
+from gatepost.daemon.control import Control, Myself
+from gatepost.daemon.hostinfo import read_machine_facts
+from gatepost.daemon.in_force import InForce
+from gatepost.daemon.inputs import Inputs
+from gatepost.daemon.keeper import Keeper
+from gatepost.daemon.local_api import LocalNode
+from gatepost.daemon.node import Node
+from gatepost.daemon.observer import Observer
+from gatepost.daemon.probes import (
+    FACTS,
+    FactsProbe,
+    LinksProbe,
+    LocalNetworksProbe,
+    Surroundings,
+)
+from gatepost.daemon.reconciler import Reconciler
+from gatepost.daemon.services import Services
+from gatepost.daemon.settings_file import NodeSettings, SettingsFile
+from gatepost.daemon.store import Store
+from gatepost.daemon.wishes import Wishes
+from gatepost.engine.plugins import Plugins
+from gatepost.engine.steering import steering_filter
+from gatepost.errors import GatepostError, SettingsError, StateError
+from gatepost.hookspecs import Applier, Probe
+from gatepost.linux.addresses import Addresses
+from gatepost.linux.filters import Filters
+from gatepost.linux.interfaces import read_attachment
+from gatepost.linux.netlink import Netlink
+from gatepost.linux.routes import Routes
+from gatepost.linux.rules import Rules
+from gatepost.linux.sysctls import Sysctls
+from gatepost.linux.wireguard import Devices, Peers, WireGuard, open_wireguard
+from gatepost.localapi.server import serve_node
+from gatepost.model.keys import DiscoPrivate, MachinePrivate, NodePrivate
+from gatepost.model.owned import MARK
+from gatepost.net.control_client import CAPABILITY_VERSION, ControlClient
+from gatepost.net.derp_client import DerpClients
+from gatepost.net.notify import Notifier
+from gatepost.net.paths import PathService
+
+GROUP = "gatepost.plugins"  # the entry points of plugins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    state_directory: Path
+    settings: Path
+    socket: Path
+    verbose: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; return its exit status: 0 told to stop, 1 could not start or go on."""
+    options = read_options(arguments)
+    level = logging.DEBUG if options.verbose else logging.INFO
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    try:
+        asyncio.run(run(options))
+    except GatepostError as error:
+        print(f"gatepostd: {error}", file=sys.stderr)  # noqa: T201  # for the operator
+        return 1
+    return 0
+
+
+async def run(options: Options) -> None:
+    """Build the node, serve until SIGTERM or SIGINT, and end in good order."""
+    async with AsyncExitStack() as stack:
+        node, api = await build(options, stack)
+        server = await serve_node(api, options.socket)
+        stack.push_async_callback(server.close)
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(signal.SIGHUP, node.reload)
+        await node.run(stopped, Notifier())
+
+
+async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNode]:
+    """Put all parts together. Nothing is built anywhere else."""
+    store = Store.open(options.state_directory)
+    stack.callback(store.close)
+    keeper = Keeper(store, store.load_identity())
+    stack.push_async_callback(keeper.close)
+    file = SettingsFile(options.settings)
+    me = myself(wireguard_port(file))
+    netlink = Netlink()
+    stack.callback(netlink.close)
+    wireguard = await find_wireguard(netlink, options.state_directory)
+
+    inputs, plugins = Inputs(), Plugins()
+    surroundings = Surroundings(lambda: read_attachment(netlink))
+    carriers = Carriers(
+        # What is made below is named in a lambda.
+        lambda key: make_pair(key, me, wireguard, surroundings, lambda: control.announce())  # noqa: PLW0108
+    )
+    stack.push_async_callback(carriers.close)
+    control = Control(
+        inputs=inputs,
+        keeper=keeper,
+        connect=connect,
+        announcement=lambda: node.announcement(),  # noqa: PLW0108
+        me=me,
+        now=wall_clock,
+    )
+    in_force = InForce(file, plugins, inputs, entry_points(group=GROUP), control.configure_box)
+    await in_force.reload()
+    observer = Observer(inputs, (*own_probes(surroundings), *plugins.probes()), time.monotonic)
+    wishes = Wishes(
+        inputs,
+        plugins,
+        own=(steering_filter(me.port),),
+        is_out=lambda: not control.is_logged_in,
+        watch=observer.watch,
+    )
+    stages = own_appliers(netlink, wireguard, carriers, wishes, options.state_directory)
+    after = lambda: node.after_round()  # noqa: PLW0108, E731
+    reconciler = Reconciler((*stages, plugins.appliers()), wishes.desire, after)
+    services = Services(inputs.answer_one, lambda: api.status_text())  # noqa: PLW0108
+    stack.push_async_callback(services.close)
+    node = Node(
+        inputs=inputs, in_force=in_force, keeper=keeper, control=control, observer=observer,
+        wishes=wishes, reconciler=reconciler, carriers=carriers, services=services,
+    )  # fmt: skip
+    api = LocalNode(
+        in_force=in_force, inputs=inputs, control=control, reconciler=reconciler, wishes=wishes,
+        carriers=carriers, wireguard=wireguard, port=me.port, notices=node.notices,
+    )  # fmt: skip
+    return node, api
+
+
+def own_appliers(
+    netlink: Netlink, wireguard: WireGuard, carriers: Carriers, wishes: Wishes, directory: Path
+) -> tuple[tuple[Applier, ...], ...]:
+    """Return the appliers in the order in which things stand on each other.
+
+    A device without peers passes nothing, so it can be made while the packet
+    filter is loaded; the peers come when both are there.
+    """
+    return (
+        (Filters(netlink, directory), Devices(wireguard)),
+        (Sysctls(wishes.switches), Addresses(netlink), Peers(wireguard, carriers.initial_endpoint)),
+        (Routes(netlink), Rules(netlink)),
+    )
+
+
+def own_probes(surroundings: Surroundings) -> tuple[Probe, ...]:
+    return (LocalNetworksProbe(surroundings), LinksProbe(surroundings), FactsProbe(FACTS))
+
+
+def myself(port: int) -> Myself:
+    """Say what this daemon is; its disco key is new at every start."""
+    disco = DiscoPrivate(secrets.token_bytes(32))
+    facts = read_machine_facts()
+    return Myself(facts=facts, disco=disco, version=CAPABILITY_VERSION, port=port)
+
+
+def make_pair(
+    key: NodePrivate,
+    me: Myself,
+    wireguard: WireGuard,
+    surroundings: Surroundings,
+    on_change: Callable[[], None],
+) -> Pair:
+    """Make path discovery and DERP for one node key; they need each other."""
+    paths = PathService(
+        node=key.public,
+        disco=me.disco,
+        tunnel=wireguard,
+        addresses=surroundings.endpoints,
+        on_change=on_change,
+        port=me.port,
+    )
+    return Pair(
+        paths, DerpClients(key, paths.on_derp_packet, on_peer_gone=paths.on_derp_gone, mark=MARK)
+    )
+
+
+def wall_clock() -> float:
+    """Return seconds since 1970."""
+    return datetime.now(UTC).timestamp()
+
+
+def connect(server: str, machine: MachinePrivate) -> ControlClient:
+    return ControlClient(server, machine, mark=MARK)
+
+
+async def find_wireguard(netlink: Netlink, directory: Path) -> WireGuard:
+    """Take the kernel's WireGuard or wireguard-go; raise `StateError` when there is neither."""
+    try:
+        return await open_wireguard(netlink, log=directory / "wireguard-go.log")
+    except OSError as error:
+        raise StateError(f"no WireGuard here: {error}: install wireguard-go") from error
+
+
+def wireguard_port(file: SettingsFile) -> int:
+    """Return the UDP port to use; wrong settings are told later, by a notice."""
+    try:
+        return file.load().node.port
+    except SettingsError:
+        return NodeSettings().port
+
+
+def read_options(arguments: Sequence[str] | None) -> Options:
+    parser = argparse.ArgumentParser(prog="gatepostd", description="The Gatepost node.")
+    parser.add_argument("--version", action="version", version=f"gatepostd {__version__}")
+    parser.add_argument(
+        "--state-directory", type=Path, default=Path("/var/lib/gatepost"), metavar="PATH"
+    )
+    parser.add_argument(
+        "--settings", type=Path, default=Path("/etc/gatepost/settings.toml"), metavar="FILE"
+    )
+    parser.add_argument(
+        "--socket", type=Path, default=Path("/run/gatepost/gatepostd.sock"), metavar="PATH"
+    )
+    parser.add_argument("--verbose", action="store_true", help="log what is decided, too")
+    given = parser.parse_args(arguments)
+    return Options(
+        state_directory=given.state_directory,
+        settings=given.settings,
+        socket=given.socket,
+        verbose=given.verbose,
+    )

@@ -1,0 +1,129 @@
+"""The running node: its parts, and the few wires between them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gatepost.daemon.carriers import Carriers
+from gatepost.daemon.control import Control
+from gatepost.daemon.hostinfo import Announcement
+from gatepost.daemon.in_force import InForce
+from gatepost.daemon.inputs import Inputs
+from gatepost.daemon.keeper import Keeper
+from gatepost.daemon.observer import Observer
+from gatepost.daemon.reconciler import Reconciler
+from gatepost.daemon.services import Services
+from gatepost.daemon.wishes import WATCHED, Wishes
+from gatepost.linux.monitor import Monitor, Topic
+from gatepost.model.process import LocalNetworks, WatchLocalNetworks
+from gatepost.model.resource import Notice
+from gatepost.net.notify import Notifier
+from gatepost.net.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+FOREVER = 3600.0  # seconds between looks at a watchdog that is not wanted
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """Everything that runs. `main.build` makes it."""
+
+    inputs: Inputs
+    in_force: InForce
+    keeper: Keeper
+    control: Control
+    observer: Observer
+    wishes: Wishes
+    reconciler: Reconciler
+    carriers: Carriers
+    services: Services
+    _tasks: Tasks = field(default_factory=Tasks)
+    _attached: LocalNetworks | None = None
+
+    async def run(self, stopped: asyncio.Event, notifier: Notifier) -> None:
+        """Work until `stopped`, then leave the data plane as it is."""
+        await self.observer.watch(WATCHED)
+        self.inputs.on_change(self._on_inputs)
+        self.keeper.on_identity(self._on_inputs)
+        await self.control.start()
+        self._on_inputs()
+        with Monitor(self._on_kernel):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    running = [
+                        group.create_task(self.observer.run(), name="observer"),
+                        group.create_task(self.reconciler.run(), name="reconciler"),
+                        group.create_task(self.control.run(), name="control"),
+                        group.create_task(_keep_alive(notifier), name="watchdog"),
+                    ]
+                    notifier.ready()
+                    log.info("ready")
+                    await stopped.wait()
+                    notifier.stopping()
+                    for task in running:
+                        task.cancel()
+            finally:
+                await self._tasks.close()
+
+    def reload(self) -> None:
+        """Read the settings again, as SIGHUP asks."""
+        self._tasks.spawn(self.in_force.reload(), "reload the settings")
+
+    def announcement(self) -> Announcement:
+        """Return what the others should know about this node."""
+        return Announcement(
+            hostname=self.in_force.box.node.hostname,
+            tags=self.in_force.box.node.advertise_tags,
+            routes=self.wishes.advertised(),
+            endpoints=self.carriers.endpoints(),
+            home_derp=self.carriers.home,
+            facts=self.wishes.announced(),
+        )
+
+    def notices(self) -> tuple[Notice, ...]:
+        """Return everything that the operator should read."""
+        sources: Iterable[tuple[Notice, ...]] = (
+            self.in_force.notices(),
+            self.keeper.notices(),
+            self.control.standing.notices(),
+            self.observer.notices(),
+            self.carriers.notices(),
+            self.services.notices(),
+            self.reconciler.notices,
+            self.wishes.lowered.notices,
+        )
+        return tuple(notice for source in sources for notice in source)
+
+    # --- wires ------------------------------------------------------------------------
+    def _on_inputs(self) -> None:
+        """Carry packets for whoever we are now, and look what follows from what changed."""
+        node = self.keeper.identity.node if self.inputs.wanted else None
+        self.carriers.use(node, self.inputs.netmap)
+        attached = self.inputs.observed.get(WatchLocalNetworks(), LocalNetworks())
+        if attached != self._attached:
+            self._attached = attached
+            self.carriers.poke()
+        self.reconciler.poke()
+
+    def _on_kernel(self, topics: frozenset[Topic]) -> None:
+        self.reconciler.drifted()
+        if "network" in topics:
+            self.observer.poke()
+
+    async def after_round(self) -> None:
+        """Do what follows from a round beside the kernel: services, and news for the others."""
+        netmap = self.inputs.netmap
+        resources = self.wishes.lowered.resources.values()
+        await self.services.replace(resources, netmap.me.addresses if netmap else ())
+        self.control.announce()
+
+
+async def _keep_alive(notifier: Notifier) -> None:
+    """Tell systemd's watchdog that the event loop turns."""
+    while True:
+        notifier.alive()
+        await asyncio.sleep(notifier.watchdog_interval or FOREVER)

@@ -1,0 +1,82 @@
+"""The core's own probes: what this machine is attached to, and facts about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from gatepost.errors import SettingsError
+from gatepost.linux.interfaces import Attachment
+from gatepost.model.netmap import IPAddress
+from gatepost.model.observed import Watch
+from gatepost.model.owned import DEVICE
+from gatepost.model.process import LocalNetworks, WatchFact, WatchLinks, WatchLocalNetworks
+
+Fact = Callable[[], str]
+
+
+class Surroundings:
+    """Reads where this machine stands, and remembers it for those who cannot wait."""
+
+    def __init__(self, read: Callable[[], Awaitable[Attachment]]) -> None:
+        self._read = read
+        self.latest = Attachment(local=LocalNetworks())
+
+    async def look(self) -> Attachment:
+        self.latest = await self._read()
+        return self.latest
+
+    def endpoints(self) -> tuple[IPAddress, ...]:
+        """Return the addresses at which other machines might reach this one."""
+        return self.latest.endpoints
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNetworksProbe:
+    surroundings: Surroundings
+    answers: type[Watch[Any]] = WatchLocalNetworks
+
+    async def ask(self, watch: Watch[Any]) -> object:  # noqa: ARG002  # there is one such question
+        return (await self.surroundings.look()).local
+
+
+@dataclass(frozen=True, slots=True)
+class LinksProbe:
+    surroundings: Surroundings
+    answers: type[Watch[Any]] = WatchLinks
+
+    async def ask(self, watch: Watch[Any]) -> object:  # noqa: ARG002  # there is one such question
+        return (await self.surroundings.look()).links
+
+
+@dataclass(frozen=True, slots=True)
+class FactsProbe:
+    """Facts by their name; each is read in a thread."""
+
+    facts: Mapping[str, Fact]
+    answers: type[Watch[Any]] = WatchFact
+
+    async def ask(self, watch: Watch[Any]) -> object:
+        name = cast(WatchFact, watch).name  # `answers` says so
+        if name not in self.facts:
+            raise SettingsError(f"no fact is called {name}: there is {', '.join(self.facts)}")
+        return await asyncio.to_thread(self.facts[name])
+
+
+def links_accepting_ra(root: Path = Path("/proc/sys/net/ipv6/conf")) -> str:
+    """Return the devices that listen to router advertisements, with spaces between.
+
+    A device that was told to do so even while forwarding (2) stays one of them.
+    """
+    found = list[str]()
+    for path in sorted(root.glob("*/accept_ra")):
+        name = path.parent.name
+        if name not in {"all", "default", "lo", DEVICE} and path.read_text().strip() in {"1", "2"}:
+            found.append(name)
+    return " ".join(found)
+
+
+FACTS: Mapping[str, Fact] = {"accept-ra": links_accepting_ra}

@@ -1,0 +1,90 @@
+"""From the inputs to what should be true: asks the plugins, merges, lowers, and remembers.
+
+Everything is made anew when an input has changed, and only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from gatepost.daemon.inputs import Inputs
+from gatepost.engine.lower import lower
+from gatepost.engine.merge import NOTHING, Desired, merge
+from gatepost.engine.plugins import Plugins
+from gatepost.model.kernel import Sysctl
+from gatepost.model.mesh import Advertise, Announce
+from gatepost.model.netmap import IPNetwork
+from gatepost.model.observed import Watch
+from gatepost.model.process import WatchLocalNetworks
+from gatepost.model.resource import Resource
+
+CORE = frozenset({"core"})  # owner of what the daemon itself wants
+WATCHED: frozenset[Watch[Any]] = frozenset({WatchLocalNetworks()})  # asked by the daemon itself
+_ROUNDS = 3  # times that answers may lead to new questions within one round
+
+
+@dataclass(slots=True)
+class Wishes:
+    """What should be true now.
+
+    `own` are resources of the daemon itself, wanted while the mesh is.
+    `is_out` says that this node is known not to be in the mesh, in contrast to
+    not known yet. `watch` answers new questions and says whether it did.
+    """
+
+    inputs: Inputs
+    plugins: Plugins
+    own: tuple[Resource, ...]
+    is_out: Callable[[], bool]
+    watch: Callable[[frozenset[Watch[Any]]], Awaitable[bool]]
+    merged: Desired = NOTHING  # of the last round: what plugins want, in their nouns
+    lowered: Desired = NOTHING  # of the last round: what the kernel shall hold
+    _version: int = -1
+
+    async def desire(self) -> Desired | None:
+        """Return what the kernel shall hold; None while that is not known."""
+        if not self.inputs.wanted or (self.inputs.netmap is None and self.is_out()):
+            self.merged = self.lowered = NOTHING
+            self._version = -1
+            return NOTHING
+        if self.inputs.netmap is None:
+            return None
+        for _ in range(_ROUNDS):
+            self._ask()
+            if not await self.watch(self.merged.watches | WATCHED):
+                break
+        self._ask()
+        return self.lowered
+
+    def switches(self) -> tuple[str, ...]:
+        """Return the names of the kernel switches that are wanted."""
+        return tuple(r.name for r in self.lowered.resources.values() if isinstance(r, Sysctl))
+
+    def advertised(self) -> tuple[IPNetwork, ...]:
+        found = (r.prefix for r in self.merged.resources.values() if isinstance(r, Advertise))
+        return tuple(sorted(found, key=lambda n: (n.version, n)))
+
+    def announced(self) -> dict[str, str]:
+        found = (r for r in self.merged.resources.values() if isinstance(r, Announce))
+        return {r.name: r.value for r in found}
+
+    def _ask(self) -> None:
+        netmap = self.inputs.netmap
+        if netmap is None or self._version == self.inputs.version:
+            return
+        self._version = self.inputs.version
+        items = self.plugins.contribute(netmap, self.inputs.settings, self.inputs.observed)
+        self.merged = merge(items, self.merged)
+        self.lowered = _with(lower(self.merged), self.own)
+
+
+def _with(desired: Desired, own: tuple[Resource, ...]) -> Desired:
+    return Desired(
+        MappingProxyType({**desired.resources, **{r.key: r for r in own}}),
+        MappingProxyType({**desired.owners, **{r.key: CORE for r in own}}),
+        desired.watches,
+        desired.notices,
+    )

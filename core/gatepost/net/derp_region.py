@@ -35,7 +35,8 @@ LIMITS = OutboxLimits(packets=128)
 class RegionState:
     """One region as status shows it. `problem` is empty, the server's complaint or the last error.
 
-    `waiting` is octets in the queue, `dropped` packets since the region was first used.
+    `waiting` is octets in the queue, `dropped` packets since the region was first used,
+    `heard` when the server last said something, in the clock's seconds.
     """
 
     region: int
@@ -45,6 +46,7 @@ class RegionState:
     problem: str = ""
     waiting: int = 0
     dropped: int = 0
+    heard: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,7 @@ class RegionClient:
             problem=self._problem,
             waiting=self._outbox.waiting,
             dropped=self._outbox.dropped,
+            heard=0.0 if self._link is None else self._link.heard,
         )
 
     # --- what the owner asks --------------------------------------------------------

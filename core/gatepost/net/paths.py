@@ -125,6 +125,7 @@ class PathService:
         regions = netmap.derp if netmap else ()
         self._session.set_peers(map(_facts, peers), self._clock())
         self._proxies.keep(p.key for p in peers)
+        self._mover.adopt()
         if regions != self._survey.regions:
             self._survey.regions = regions
             self._use_regions()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -38,6 +39,7 @@ class Mover:
         self._settle = settle
         self._wanted: dict[NodePublic, Endpoint] = {}
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._adopted = False
 
     def move(self, key: NodePublic, direct: ByUdp | None) -> None:
@@ -59,14 +61,23 @@ class Mover:
                 await asyncio.sleep(RETRY)
                 self._wake.set()
 
+    def adopt(self) -> None:
+        """Read the device soon if what an earlier daemon left there is not taken over yet."""
+        if not self._adopted:
+            self._hurry.set()
+
     async def read_counters(self) -> None:
         """Read the device as often as the session wants, until cancelled."""
         last = float("-inf")
         while True:
-            if self._clock() - last >= self._session.poll_interval(self._clock()):
-                last = self._clock()
+            now = self._clock()
+            if self._hurry.is_set() or now - last >= self._session.poll_interval(now):
+                last = now
+                self._hurry.clear()
                 await self._read()
-            await asyncio.sleep(TICK)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._hurry.wait()
 
     async def _read(self) -> None:
         try:

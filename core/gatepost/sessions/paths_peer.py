@@ -24,8 +24,6 @@ Source of the numbers: protocol document 2.3. Addresses: 2.4.
 from __future__ import annotations
 
 import enum
-from collections import deque
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
 from gatepost.model.netmap import Endpoint
@@ -44,8 +42,6 @@ from gatepost.sessions.paths_numbers import (
     HEARTBEAT_RETRY,
     OWN_FRESH,
     PING_INTERVAL,
-    PING_TIMEOUT,
-    REMEMBERED_PINGS,
     SESSION_ACTIVE,
     TRUST,
     UPGRADE,
@@ -64,6 +60,7 @@ from gatepost.sessions.paths_outputs import (
     Send,
     Way,
 )
+from gatepost.sessions.paths_pings import Pings
 from gatepost.sessions.paths_surroundings import Surroundings
 from gatepost.wire.disco import TRANSACTION_LENGTH, CallMeMaybe, Ping, Pong
 
@@ -77,21 +74,14 @@ class State(enum.Enum):
     RESTING = "a trusted address without traffic"
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    way: Way
-    sent: float
-    asked_for: bool  # by `probe`: somebody waits for the answer
-
-
 class PeerPath:
     """The path to one peer. Outputs go to the `Surroundings`; times are seconds of one clock."""
 
     __slots__ = (
-        "_best", "_call_window", "_calls", "_candidates", "_counters", "_counters_at", "_node",
-        "_pending", "_seen", "_tries", "active_until", "derp_at", "derp_latency", "derp_region",
-        "facts", "handshake", "heartbeat_at", "seek_at", "trust_until", "upgrade_at",
-        "watched_until",
+        "_best", "_call_window", "_calls", "_candidates", "_counters", "_counters_at",
+        "_followed", "_node", "_pings", "_tries", "active_until", "derp_at", "derp_latency",
+        "derp_region", "facts", "handshake", "heartbeat_at", "seek_at", "trust_until",
+        "upgrade_at", "watched_until",
     )  # fmt: skip
 
     def __init__(self, facts: PeerFacts, node: Surroundings) -> None:
@@ -100,8 +90,8 @@ class PeerPath:
         self._node = node
         self._candidates = Candidates(facts.endpoints)
         self._best: Candidate | None = None
-        self._pending: dict[bytes, _Pending] = {}
-        self._seen: deque[bytes] = deque(maxlen=REMEMBERED_PINGS)
+        self._followed: Candidate | None = None  # where WireGuard roamed, not answered yet
+        self._pings = Pings()
         self._counters: Counters | None = None
         self._counters_at = self._call_window = never
         self._calls = self._tries = 0
@@ -144,7 +134,7 @@ class PeerPath:
 
     def asked(self, transaction: bytes) -> bool:
         """Say whether a ping of ours has this transaction."""
-        return transaction in self._pending
+        return transaction in self._pings
 
     def timer(self) -> float | None:
         """When to call `on_timer`, or None while there is nothing to wait for."""
@@ -165,8 +155,7 @@ class PeerPath:
         self.facts = facts
         self._candidates.set_netmap(facts.endpoints)
         if restarted:
-            self._pending.clear()
-            self._seen.clear()
+            self._pings.clear()
         if now < self.active_until:
             self._tries = 0
             self._seek(now)
@@ -194,10 +183,13 @@ class PeerPath:
         self._seek(now)
 
     def on_ping(self, ping: Ping, way: Way, now: float) -> None:
-        """Answer by the same way, once; a new address is pinged back."""
-        if ping.transaction in self._seen:
+        """Answer by the same way, once; ping back from where there is no trusted address.
+
+        Two silent nodes do not keep each other awake by that: whoever pings back
+        trusts the address as soon as it is answered, and then does not.
+        """
+        if not self._pings.is_new(ping.transaction):
             return
-        self._seen.append(ping.transaction)
         self.watched_until = now + WATCHED
         if isinstance(way, ByDerp):
             self._send(Pong(ping.transaction, Endpoint(DERP_ADDRESS, way.region)), way)
@@ -205,13 +197,13 @@ class PeerPath:
         self._send(Pong(ping.transaction, way.endpoint), way)
         known = way.endpoint in self._candidates
         candidate = self._candidates.add(way.endpoint)
-        if not known or (not self._best and now < self.active_until):
+        if not known or not self._best:
             self._ping_if_due(candidate, now, PING_INTERVAL if known else 0.0)
 
     def on_pong(self, pong: Pong, way: Way, now: float) -> None:
         """Take the answer to one of our pings; others are ignored."""
-        pending = self._pending.pop(pong.transaction, None)
-        if pending is None or now - pending.sent > PING_TIMEOUT:
+        pending = self._pings.answered(pong.transaction, now)
+        if pending is None:
             return
         latency = now - pending.sent
         if pending.asked_for:
@@ -266,17 +258,8 @@ class PeerPath:
             self.on_traffic(now)
         if before and counters.received > before.received and gap <= COUNTED_WITHIN:
             self._on_received_directly(counters, now)
-        wanted = self._best.endpoint if self._best else None
-        if counters.endpoint == wanted:
-            return
-        roamed = counters.endpoint
-        if roamed is not None:
-            candidate = self._candidates.add(roamed)
-            if self._best and now - candidate.answered < TRUST:
-                self._use(candidate, now)  # the peer prefers another address that works as well
-                return
-            self._ping_if_due(candidate, now, PING_INTERVAL)
-        self._node.out.append(Moved(self.facts.key, self.direct))
+        if counters.endpoint != (self._best.endpoint if self._best else None):
+            self._on_roamed(counters.endpoint, now)
 
     def on_timer(self, now: float) -> None:
         """Do what is due."""
@@ -338,10 +321,8 @@ class PeerPath:
         self._send_ping(ByUdp(candidate.endpoint), now)
 
     def _send_ping(self, way: Way, now: float, *, asked_for: bool = False) -> bytes:
-        for old in [t for t, p in self._pending.items() if now - p.sent > PING_TIMEOUT]:
-            del self._pending[old]
         transaction = self._node.random_bytes(TRANSACTION_LENGTH)
-        self._pending[transaction] = _Pending(way, now, asked_for)
+        self._pings.add(transaction, way, now, asked_for=asked_for)
         self._send(Ping(transaction, self._node.me), way)
         return transaction
 
@@ -364,14 +345,17 @@ class PeerPath:
         if best is candidate:
             self.trust_until = now + TRUST
             self.heartbeat_at = now + HEARTBEAT
-        elif best is None or is_better(
-            candidate.endpoint, latency, best.endpoint, best.latency or latency
+        elif (
+            best is None
+            or candidate is self._followed
+            or is_better(candidate.endpoint, latency, best.endpoint, best.latency or latency)
         ):
             self._use(candidate, now)
 
     def _use(self, candidate: Candidate, now: float) -> None:
         """Move to an address that has just answered."""
         self._best = candidate
+        self._followed = None
         self._tries = 0
         self.trust_until = now + TRUST
         self.heartbeat_at = now + HEARTBEAT
@@ -385,6 +369,24 @@ class PeerPath:
         best = self._best
         if best and counters.endpoint == best.endpoint and now - self.derp_at > COUNTED_TRUST:
             self.trust_until = max(self.trust_until, now + COUNTED_TRUST)
+
+    def _on_roamed(self, endpoint: Endpoint | None, now: float) -> None:
+        """Follow WireGuard to the address the peer sends from if it answers, else call it back.
+
+        Two nodes that chose different addresses would otherwise be moved by each
+        other's packets for ever.
+        """
+        if endpoint is not None:
+            candidate = self._candidates.add(endpoint)
+            if self._best and now - candidate.answered < TRUST:
+                self._use(candidate, now)
+                return
+            self._ping_if_due(candidate, now, HEARTBEAT_RETRY)
+            if self._best and self._followed is not candidate:
+                self._followed = candidate
+                return
+        self._followed = None
+        self._node.out.append(Moved(self.facts.key, self.direct))
 
     def _distrust(self, now: float) -> None:
         self._best = None

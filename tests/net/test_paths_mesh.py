@@ -1,0 +1,166 @@
+"""Two nodes over real WireGuard, a real relay and a real (small) internet."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.net.paths.node import mesh_address
+
+from gatepost.testing.netns import Machine, Machines, machines
+from gatepost.testing.topology import Nat, Topology, build
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+FOLDER = Path(__file__).parent / "paths"
+PORT = 41641
+
+
+class Node:
+    """A node process and the line to it."""
+
+    def __init__(self, machine: Machine, number: int, folder: Path) -> None:
+        self.machine = machine
+        self.number = number
+        self._path = folder / f"node{number}"
+        self._log = folder / f"node{number}.log"
+        self.start()
+
+    def start(self) -> None:
+        self._path.unlink(missing_ok=True)
+        with self._log.open("a") as log:
+            self.process = self.machine.start(
+                sys.executable, str(FOLDER / "node.py"), str(self._path), str(self.number),
+                output=log, environment={"PYTHONPATH": str(Path.cwd())},
+            )  # fmt: skip
+        until(self._path.is_socket)
+
+    def kill(self) -> None:
+        """End it like `kill -9`; WireGuard stays."""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(self._path))
+            line.sendall(b'{"do": "die"}\n')
+        self.process.wait(timeout=10)
+
+    def ask(self, do: str, peer: int = 0, **more: object) -> Any:  # JSON
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(10)
+            line.connect(str(self._path))
+            line.sendall(json.dumps({"do": do, "peer": peer, **more}).encode() + b"\n")
+            return json.loads(line.makefile().readline())
+
+    def kind(self, peer: int) -> str:
+        return str(self.ask("paths", peer)[0])
+
+    def pings(self, peer: int, wait: float = 1.0) -> bool:
+        """Send one echo request through the tunnel; `wait` is in seconds."""
+        target = str(mesh_address(peer))
+        return not self.machine.attempt("ping", "-c1", f"-W{wait}", target).returncode
+
+
+def until(condition: Callable[[], object], seconds: float = 15.0) -> float:
+    """Wait until it is true and return how long that took; fail when it takes too long."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, "waited too long"
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+def every(interval: float, seconds: float) -> Iterator[None]:
+    """Go on for `seconds`, once each `interval`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield
+        time.sleep(interval)
+
+
+@pytest.fixture
+def owner() -> Iterator[Machines]:
+    with machines() as owned:
+        yield owned
+
+
+@pytest.fixture
+def internet(owner: Machines, tmp_path: Path) -> Topology:
+    made = build(owner, {"one": Nat.NONE, "two": Nat.NONE})
+    made.internet.start(
+        sys.executable, str(FOLDER / "relay.py"), str(tmp_path),
+        environment={"PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+    until((tmp_path / "pin").exists)
+    return made
+
+
+@pytest.fixture
+def nodes(internet: Topology, tmp_path: Path) -> tuple[Node, Node]:
+    first, second = (Node(s.box, n, tmp_path) for n, s in enumerate(internet.sites, start=1))
+    return first, second
+
+
+def introduce(nodes: tuple[Node, Node], tmp_path: Path) -> None:
+    """Give each node the other, as the coordination server does."""
+    pin = (tmp_path / "pin").read_text()
+    told = {n.number: n.ask("endpoints") for n in nodes}
+    for node in nodes:
+        peers = {str(n): e for n, e in told.items() if n != node.number}
+        node.ask("peers", peers=peers, pin=pin)
+
+
+def test_a_direct_path_is_found_within_a_second(nodes: tuple[Node, Node], tmp_path: Path) -> None:
+    one, two = nodes
+    introduce(nodes, tmp_path)
+    start = time.monotonic()
+    answered = one.pings(2)
+    until(lambda: one.kind(2) == "direct" and "127." not in one.ask("device", 2))
+    took = time.monotonic() - start
+
+    assert answered
+    assert took < 1.0
+    assert until(lambda: two.kind(1) == "direct", 1.0) < 1.0
+    assert one.ask("ping", 2)[1] == "direct"
+
+
+def test_derp_carries_where_udp_is_blocked_then_direct_then_derp_again(
+    nodes: tuple[Node, Node], internet: Topology, tmp_path: Path
+) -> None:
+    one, two = nodes
+    internet.block_udp()
+    introduce(nodes, tmp_path)
+
+    until(lambda: one.pings(2))
+    assert (one.kind(2), two.kind(1)) == ("derp", "derp")
+    assert all(one.pings(2) for _ in range(3))
+    assert one.ask("ping", 2)[1] == "derp"
+
+    internet.allow_udp()
+    until(lambda: one.pings(2) and one.kind(2) == "direct")
+    internet.block_udp()
+    assert until(lambda: one.pings(2), 12.0) < 10.0
+
+    assert one.kind(2) == "derp"
+    internet.allow_udp()
+    until(lambda: one.pings(2) and one.kind(2) == "direct" and two.kind(1) == "direct")
+    assert one.pings(2)
+
+
+def test_a_peer_whose_daemon_is_killed_keeps_its_traffic(
+    nodes: tuple[Node, Node], tmp_path: Path
+) -> None:
+    one, two = nodes
+    introduce(nodes, tmp_path)
+    until(lambda: one.pings(2) and one.kind(2) == "direct" and two.kind(1) == "direct")
+    two.kill()
+    answered = [one.pings(2) for _ in every(0.5, 12.0)]
+
+    assert all(answered)
+    two.start()
+    introduce(nodes, tmp_path)
+    assert not two.ask("device", 1).startswith("127.")
+    assert until(lambda: two.kind(1) == "direct") < 1.0
+    assert two.pings(1)

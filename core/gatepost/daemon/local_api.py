@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -131,12 +132,11 @@ class LocalNode:
     async def settings(self) -> UpRequest:
         box = self.in_force.box
         mesh, router = self._values(MESH), self._values(ROUTER)
-        networks = router["networks"] if ROUTER in box.enabled else ()
         return UpRequest(
             login_server=box.node.login_server,
             hostname=box.node.hostname,
             accept_routes=bool(mesh["accept-routes"]),
-            advertise_routes=networks if isinstance(networks, tuple) else (),
+            advertise_routes=_texts(router["networks"]) if ROUTER in box.enabled else (),
             advertise_tags=box.node.advertise_tags,
             snat_subnet_routes=bool(router["masquerade"]),
         )
@@ -247,6 +247,10 @@ def read_summary(module: str) -> str:
         return ""
     text = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
     return text.partition("\n")[0]
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, cast(tuple[object, ...], value))) if isinstance(value, tuple) else ()
 
 
 def _edits(request: UpRequest) -> tuple[Edit, ...]:

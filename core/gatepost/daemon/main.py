@@ -105,6 +105,8 @@ async def run(options: Options) -> None:
 
 async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNode]:
     """Put all parts together. Nothing is built anywhere else."""
+    node: Node
+    api: LocalNode  # both are named in lambdas before they are made
     store = Store.open(options.state_directory)
     stack.callback(store.close)
     keeper = Keeper(store, store.load_identity())

@@ -41,6 +41,7 @@ from gatepost.model.keys import NodePublic
 from gatepost.net.control_server import NoiseServer
 from gatepost.net.derp_server import DerpServer
 from gatepost.net.http_server import Limits, serve
+from gatepost.net.journal import set_up_logging
 from gatepost.net.notify import Notifier
 from gatepost.net.stun_server import serve_stun
 
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status: 0 told to stop, 1 could not start or go on."""
     options = _options(arguments)
     level = logging.DEBUG if options.verbose else logging.INFO
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    set_up_logging("gatepost-coordination", level)
     for chatty in ("alembic", "hpack", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:

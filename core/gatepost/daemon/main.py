@@ -59,6 +59,7 @@ from gatepost.model.keys import DiscoPrivate, MachinePrivate, NodePrivate
 from gatepost.model.owned import MARK
 from gatepost.net.control_client import CAPABILITY_VERSION, ControlClient
 from gatepost.net.derp_client import DerpClients
+from gatepost.net.journal import set_up_logging
 from gatepost.net.notify import Notifier
 from gatepost.net.paths import PathService
 
@@ -79,8 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status: 0 told to stop, 1 could not start or go on."""
     options = read_options(arguments)
     level = logging.DEBUG if options.verbose else logging.INFO
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    set_up_logging("gatepostd", level)
+    for noisy in ("asyncio", "hpack"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         asyncio.run(run(options))
     except GatepostError as error:

@@ -30,7 +30,8 @@ def set_up_logging(program: str, level: int, environment: Mapping[str, str] = os
     To the journal when stderr is connected to it (`$JOURNAL_STREAM` says so),
     with fields; to stderr else.
     """
-    if is_journal(environment.get("JOURNAL_STREAM", ""), sys.stderr.fileno()):
+    stream = environment.get("JOURNAL_STREAM")
+    if stream and is_journal(stream, sys.stderr.fileno()):
         logging.basicConfig(level=level, handlers=[JournalHandler(program)])
         return
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")

@@ -81,10 +81,13 @@ def client_context(trust: Trust) -> ssl.SSLContext:
     For `Pinned`, OpenSSL checks nothing: `check_server` must be called after
     the handshake, before the first byte is sent.
     """
-    context = ssl.create_default_context()
-    if not isinstance(trust, SystemRoots):
+    if isinstance(trust, SystemRoots):
+        context = ssl.create_default_context()
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(_ALPN)
     return context
 

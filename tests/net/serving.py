@@ -43,6 +43,7 @@ async def serving(
     handler: Handler, *, limits: Limits | None = None, tls: ssl.SSLContext | None = None
 ) -> AsyncGenerator[Address]:
     listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)  # slow readers show soon
     listening.bind(("127.0.0.1", 0))
     server = await serve(handler, [listening], limits=limits, tls=tls)
     try:

@@ -46,16 +46,19 @@ class ControlClient:
         version: int = CAPABILITY_VERSION,
         tls: ssl.SSLContext | None = None,
         mark: int | None = None,
+        watchdog: float = WATCHDOG,
     ) -> None:
         """Raise `SettingsError` for a URL that names no server. Nothing is dialled yet.
 
         `tls` verifies the certificate when the server's key is fetched over
         https; None trusts the system's roots. `mark` is the SO_MARK of this
-        program's own traffic.
+        program's own traffic. `watchdog` is how many seconds the map poll may
+        be silent.
         """
         self._server = parse_server(server_url)
         self._version = version
         self._tls = tls
+        self._watchdog = watchdog
         self._mark = mark
         self._dialler = Dialler(self._server, machine, version, mark)
         self._key: MachinePublic | None = None
@@ -85,13 +88,13 @@ class ControlClient:
         """Poll the map: yield each message, until the server ends the stream.
 
         Close the generator (`contextlib.aclosing`) to give the poll up. Raise
-        `UnreachableError` when no message came for 120 seconds or the
-        connection broke, `RefusedError` for a status that is not 200,
+        `UnreachableError` when no message came in time or the connection broke,
+        `RefusedError` for a status that is not 200,
         `WireError` for a message that cannot be read.
         """
         exchange = await self._open("POST", "/machine/map", write_json(request))
         try:
-            async with _patience(WATCHDOG, "the map poll"):
+            async with _patience(self._watchdog, "the map poll"):
                 head = await exchange.head()
                 if head.status != _OK:
                     _expect_ok("/machine/map", head.status, await exchange.body(_BODY_LIMIT))
@@ -104,7 +107,7 @@ class ControlClient:
 
     async def _messages(self, exchange: Exchange, reader: FrameReader) -> list[bytes] | None:
         """Wait for the next messages; None is the end of the stream."""
-        async with _patience(WATCHDOG, "the map poll"):
+        async with _patience(self._watchdog, "the map poll"):
             while (piece := await exchange.piece()) is not None:
                 if messages := reader.feed(piece):
                     return messages

@@ -282,7 +282,10 @@ class ControlConnection(asyncio.Protocol):
             async for piece in pieces:
                 self._session.send(stream, piece)
                 self._flush_soon()
+                await asyncio.sleep(0)  # let it leave, or a source that never waits fills memory
                 await self._room(stream, exchange)
+                if exchange.request.closed.is_set():
+                    return
             self._session.send(stream, b"", end=True)
             self._flush_soon()
 
@@ -309,7 +312,7 @@ class ControlConnection(asyncio.Protocol):
             return
         exchange.request.closed.set()
         exchange.moved.set()
-        if exchange.task is None:
+        if exchange.task is None or exchange.task is asyncio.current_task():
             return
         if exchange.is_streaming:
             exchange.task.cancel()

@@ -160,11 +160,11 @@ class Channel:
     def _pump(self, stream: int) -> None:
         queue = self._queues[stream]
         try:
+            if not queue.pieces and queue.ends:
+                self._h2.end_stream(stream)
             self._push(stream, queue)
             if queue.size:
                 return
-            if queue.ends:
-                self._h2.end_stream(stream)
         except (NoSuchStreamError, StreamClosedError):
             pass  # the other side reset it; `Failed` says so, or has said so
         del self._queues[stream]
@@ -178,7 +178,8 @@ class Channel:
             if len(piece) > room:
                 queue.pieces.appendleft(piece[room:])
                 piece = piece[:room]
-            self._h2.send_data(stream, piece)
+            is_last = queue.ends and not queue.pieces
+            self._h2.send_data(stream, piece, end_stream=is_last)
             queue.size -= len(piece)
 
 

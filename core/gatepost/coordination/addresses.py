@@ -9,7 +9,7 @@ Source: protocol document 7.13.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from gatepost.errors import RefusedError
@@ -24,26 +24,27 @@ RESERVED = (
 )
 _FIRST = int(MESH_V4.network_address)
 _SIZE = MESH_V4.num_addresses
+USABLE = _SIZE - sum(n.num_addresses for n in RESERVED)
 _HOLES = tuple((int(n.network_address), int(n.broadcast_address)) for n in RESERVED)
 
 
-def allocate(taken: Container[IPv4Address], start: int) -> IPv4Address:
+def allocate(taken: Collection[IPv4Address], start: int) -> IPv4Address:
     """Return the first free address at or behind position `start` of the range, once round.
 
-    The caller counts `start` up with every node, so an address is used again
-    as late as possible. Raise `RefusedError` if none is free.
+    `taken` holds addresses of nodes, so none that is reserved. The caller counts
+    `start` up with every node, so an address is used again as late as possible.
+    Raise `RefusedError` if none is free.
     """
-    tried = 0
+    if len(taken) >= USABLE:
+        raise RefusedError(f"all addresses of {MESH_V4} are in use: delete nodes that are gone")
     position = start % _SIZE
-    while tried < _SIZE:
+    while True:
         number = _FIRST + position
         hole_end = next((last for first, last in _HOLES if first <= number <= last), None)
         if hole_end is None and (address := IPv4Address(number)) not in taken:
             return address
         step = 1 if hole_end is None else hole_end - number + 1
-        tried += step
         position = (position + step) % _SIZE
-    raise RefusedError(f"all addresses of {MESH_V4} are in use: delete nodes that are gone")
 
 
 def ipv6_of(address: IPv4Address) -> IPv6Address:

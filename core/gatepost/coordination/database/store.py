@@ -15,6 +15,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
@@ -57,10 +58,13 @@ class Batch:
 class Store:
     """The database file. Not for use by two threads at once."""
 
-    def __init__(self, path: Path) -> None:
-        """Open, check and migrate; raise `StateError` if the file cannot be used."""
+    def __init__(self, path: Path, engine: Engine | None = None) -> None:
+        """Open, check and migrate; raise `StateError` if the file cannot be used.
+
+        `engine` is one of `open_engine(path)`, if the caller wants to see it.
+        """
         self._path = path
-        self._engine = _engine(path)
+        self._engine = engine or open_engine(path)
         try:
             with self._guarded():
                 with self._engine.connect() as connection:
@@ -104,6 +108,11 @@ class Store:
             yield
         except DatabaseError as error:
             raise StateError(f"{self._path}: {error.orig}. {_way_out(error.orig)}") from error
+        except CommandError as error:
+            raise StateError(
+                f"{self._path} was made by a newer version of this program ({error}): "
+                "install that version, or restore a backup"
+            ) from error
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise StateError(f"{self._path}: {error}") from error
 
@@ -134,7 +143,8 @@ def _write(connection: Connection, edit: Edit) -> None:
             drop(connection, tables.nodes, node_id)
 
 
-def _engine(path: Path) -> Engine:
+def open_engine(path: Path) -> Engine:
+    """Return an engine with one connection that keeps the promises of this module."""
     engine = create_engine(
         f"sqlite:///{path}",
         poolclass=StaticPool,

@@ -73,7 +73,7 @@ def test_what_keeps_the_lan_is_explained_by_what_was_observed(
     desired = merge(plugins.contribute(netmap, settings, question.observed))
     (reason,) = [d for d in explain("10.9.0.0/16", desired, question) if d.kind == "Route"]
 
-    assert reason.text == "Route 52 10.9.0.0/16, kind throw"
+    assert reason.text == "52 10.9.0.0/16, kind throw"
     assert "observation WatchLocalNetworks (mesh)" in reason.source
 
 

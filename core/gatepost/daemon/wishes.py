@@ -64,6 +64,9 @@ class Wishes:
         return tuple(r.name for r in self.lowered.resources.values() if isinstance(r, Sysctl))
 
     def advertised(self) -> tuple[IPNetwork, ...]:
+        """Return what is offered; asks the plugins first, so that nothing is withdrawn unasked."""
+        if self.inputs.wanted:
+            self._ask()
         found = (r.prefix for r in self.merged.resources.values() if isinstance(r, Advertise))
         return tuple(sorted(found, key=lambda n: (n.version, n)))
 

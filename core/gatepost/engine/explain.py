@@ -18,7 +18,7 @@ from typing import Any
 from gatepost.engine.merge import Desired
 from gatepost.engine.plugins import Plugins
 from gatepost.engine.settings import setting_name
-from gatepost.engine.texts import kind_of, text_of
+from gatepost.engine.texts import kind_of, value_text
 from gatepost.model.kernel import Listen
 from gatepost.model.keys import Key
 from gatepost.model.netmap import IPNetwork, NetMap, Node
@@ -46,7 +46,7 @@ def explain(what: str, desired: Desired, question: Question) -> tuple[ReasonDocu
     return tuple(
         ReasonDocument(
             kind=kind_of(resource),
-            text=text_of(resource),
+            text=value_text(resource),
             plugins=tuple(sorted(desired.owners.get(resource.key, ()))),
             source=_source(resource, desired, question) if number < MOST_SOURCES else "",
         )

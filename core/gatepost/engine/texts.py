@@ -21,9 +21,14 @@ def kind_of(resource: Resource) -> str:
 
 
 def text_of(resource: Resource) -> str:
-    """Say in one line what should be true; what has its default value is left out."""
+    """Say in one line what should be true, beginning with the noun."""
+    return f"{kind_of(resource)} {value_text(resource)}"
+
+
+def value_text(resource: Resource) -> str:
+    """Say what is behind the noun; what has its default value is left out."""
     if isinstance(resource, PacketFilter):
-        return f"PacketFilter {resource.table} ({resource.text.count(chr(10))} lines)"
+        return f"{resource.table} ({resource.text.count(chr(10))} lines)"
     identity, rest = list[str](), list[str]()
     for field in fields(resource):
         value: object = getattr(resource, field.name)
@@ -31,21 +36,20 @@ def text_of(resource: Resource) -> str:
             identity.append(_value(value))
         elif field.default is MISSING or value != field.default:
             rest.append(f"{field.name.replace('_', '-')} {_value(value)}")
-    text = f"{kind_of(resource)} {' '.join(identity)}"
-    return f"{text}, {', '.join(rest)}" if rest else text
+    return ", ".join([" ".join(identity), *rest])
 
 
 def change_text(change: Change) -> str:
-    """Say in one line what a step does, with the old value where it replaces one."""
+    """Say in one line what a step is about, with the old value where it replaces one."""
     match change.old, change.new:
         case PacketFilter() as old, PacketFilter() as new:
-            return f"{text_of(new)}: {_difference(old.text, new.text)}"
+            return f"{value_text(new)}: {_difference(old.text, new.text)}"
         case Resource() as old, Resource() as new:
-            return f"{text_of(new)} (was: {text_of(old)})"
+            return f"{value_text(new)} (was: {value_text(old)})"
         case _, Resource() as new:
-            return text_of(new)
+            return value_text(new)
         case Resource() as old, _:
-            return text_of(old)
+            return value_text(old)
         case _:
             return str(change.key)
 

@@ -86,8 +86,11 @@ def _routes(
     for peer in peers:
         own = {ip_network(a) for a in peer.addresses}
         for prefix in peer.allowed:
-            is_route = settings.accept_routes and prefix.prefixlen > 0 and prefix not in mine
-            if prefix not in own and not is_route:
+            if prefix in own:
+                is_route = False
+            elif settings.accept_routes and prefix.prefixlen > 0 and prefix not in mine:
+                is_route = True
+            else:
                 continue
             yield AllowedPrefix(prefix, peer.key)
             if is_route or any(_holds(network, prefix) for network in attached):

@@ -50,13 +50,16 @@ class Follower:
         self._news.set()
 
     async def run(self, on_message: Callable[[MapState, MapResponse], None]) -> None:
-        """Call `on_message` for every message; always ends with an error of GatepostError."""
+        """Call `on_message` for every message; always end with a GatepostError."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen(on_message), name="map stream")
                 group.create_task(self._tell(), name="map updates")
-        except* GatepostError as group_error:
-            raise _first(group_error) from None
+        except BaseExceptionGroup as group_error:  # in `except*` a new error would be wrapped
+            ours, strange = group_error.split(GatepostError)
+            if ours is None or strange is not None:
+                raise
+            raise _first(ours) from None
         finally:
             await self._tasks.close()
 
@@ -91,14 +94,15 @@ class Follower:
             log.warning("the server refuses an update: %s", error)
 
 
-def _first(group: BaseExceptionGroup[GatepostError]) -> GatepostError:
-    """Return one error of a group: a refusal before the rest."""
+def _telling(group: ExceptionGroup[Exception]) -> Exception:
+    """Return the one error that says most: a mistake of ours, then a refusal, then the rest."""
     leaves = _leaves(group)
-    return next((e for e in leaves if isinstance(e, RefusedError)), leaves[0])
+    strange = next((e for e in leaves if not isinstance(e, GatepostError)), None)
+    return strange or next((e for e in leaves if isinstance(e, RefusedError)), leaves[0])
 
 
-def _leaves(group: BaseExceptionGroup[GatepostError]) -> list[GatepostError]:
-    found = list[GatepostError]()
+def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:
+    found = list[Exception]()
     for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+        found += _leaves(error) if isinstance(error, ExceptionGroup) else [error]
     return found

@@ -1,0 +1,130 @@
+"""From the plugins' nouns to the kernel's."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from gatepost.engine.lower import FILTER_NOUNS, clamp, lower
+from gatepost.engine.merge import Desired, merge
+from gatepost.engine.plugins import Owned, Plugins
+from gatepost.model.kernel import (
+    Address,
+    Admit,
+    Forward,
+    Listen,
+    PacketFilter,
+    Route,
+    Rule,
+    Sysctl,
+    WireGuardDevice,
+    WireGuardPeer,
+)
+from gatepost.model.keys import NodePrivate
+from gatepost.model.mesh import Advertise, AllowedPrefix
+from gatepost.model.netmap import NetMap
+from gatepost.model.observed import Observed
+from gatepost.model.resource import Resource
+from gatepost.testing.makers import make_private, make_rule
+
+KEY, OTHER = make_private(1).public, make_private(2).public
+PEER = WireGuardPeer(device="gatepost0", public_key=KEY)
+DEVICE = WireGuardDevice(
+    name="gatepost0", private_key=make_private(3), port=41641, mark=0x80000, mtu=1280
+)
+
+
+def want(*resources: Resource, plugin: str = "mesh") -> Desired:
+    return merge([Owned(plugin, r) for r in resources])
+
+
+def test_prefixes_are_gathered_into_their_peer() -> None:
+    one, two = ip_network("100.64.0.1/32"), ip_network("10.0.0.0/8")
+    lowered = lower(want(AllowedPrefix(two, KEY), PEER, AllowedPrefix(one, KEY)))
+
+    assert set(lowered.resources.values()) == {
+        WireGuardPeer(device="gatepost0", public_key=KEY, allowed=frozenset({one, two}))
+    }
+
+
+def test_a_prefix_of_somebody_who_is_no_peer_becomes_a_notice() -> None:
+    lowered = lower(want(PEER, AllowedPrefix(ip_network("10.0.0.0/8"), OTHER)))
+
+    assert set(lowered.resources.values()) == {PEER}
+    assert [n.code for n in lowered.notices] == ["prefix-without-peer"]
+    assert "10.0.0.0/8: mesh routes it" in lowered.notices[0].text
+
+
+def test_a_device_without_rules_gets_a_filter_that_lets_nothing_in() -> None:
+    (packet_filter,) = filters(lower(want(DEVICE)))
+
+    assert packet_filter.table == "gatepost"
+    assert "goto targets" not in packet_filter.text
+
+
+def test_without_device_and_rules_there_is_no_filter() -> None:
+    desired = want(Sysctl("a", "1"), Listen("tcp", 80, "mesh", "web"))
+
+    assert dict(lower(desired).resources) == dict(desired.resources)
+
+
+def test_the_filters_nouns_end_in_the_filter_and_all_others_pass() -> None:
+    passing = (
+        Address("gatepost0", ip_address("100.64.0.1")),
+        Advertise(ip_network("10.0.0.0/8")),
+        Route(52, ip_network("10.0.0.0/8"), "gatepost0"),
+        Listen("tcp", 80, "mesh", "web"),
+        PacketFilter("gatepost-path", "table inet gatepost-path {\n}\n"),
+    )
+    admit = Admit(make_rule("100.64.0.2/32", "100.64.0.1/32", 22, 22))
+    lowered = lower(want(admit, Forward(ip_network("10.1.0.0/16")), *passing))
+    left = set(lowered.resources.values()) - set(passing)
+
+    (only,) = left
+    assert isinstance(only, PacketFilter)
+    assert "tcp dport 22 accept" in only.text
+    assert "10.1.0.0/16" in only.text
+    assert "100.64.0.1" in only.text
+
+
+def test_everybody_behind_the_filter_owns_it() -> None:
+    desired = merge(
+        [
+            Owned("packet-filter", Admit(make_rule("0.0.0.0/0", "0.0.0.0/0"))),
+            Owned("subnet-router", Forward(ip_network("10.1.0.0/16"))),
+            Owned("web", Sysctl("a", "1")),
+        ]
+    )
+    lowered = lower(desired)
+    (packet_filter,) = filters(lowered)
+
+    assert lowered.owners[packet_filter.key] == {"packet-filter", "subnet-router"}
+    assert lowered.owners.keys() == lowered.resources.keys()
+
+
+def test_values_are_written_as_the_kernel_reads_them_back() -> None:
+    rough = NodePrivate(bytes([0xFF] * 32))
+    device = WireGuardDevice(name="gatepost0", private_key=rough, port=1, mark=0, mtu=1280)
+    rule = Rule(family=4, priority=5270, table=52, mark=1, mask=0xFFFFFFFF)
+    lowered = lower(want(device, rule)).resources
+
+    assert lowered[device.key] == WireGuardDevice(
+        name="gatepost0", private_key=clamp(rough), port=1, mark=0, mtu=1280
+    )
+    assert lowered[rule.key] == Rule(family=4, priority=5270, table=52, mark=1)
+    assert clamp(rough).public == rough.public
+
+
+def test_what_all_plugins_wish_is_lowered_without_a_rest(
+    plugins: Plugins, netmap: NetMap, settings: dict[str, Any], observed: Observed
+) -> None:
+    lowered = lower(merge(plugins.contribute(netmap, settings, observed)))
+    kinds = {type(r) for r in lowered.resources.values()}
+
+    assert not kinds & {AllowedPrefix, *FILTER_NOUNS}
+    assert {WireGuardDevice, WireGuardPeer, PacketFilter} <= kinds
+    assert all(p.allowed for p in lowered.resources.values() if isinstance(p, WireGuardPeer))
+
+
+def filters(lowered: Desired) -> list[PacketFilter]:
+    return [r for r in lowered.resources.values() if isinstance(r, PacketFilter)]

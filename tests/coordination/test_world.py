@@ -1,0 +1,125 @@
+"""The world follows records, reports and routes, and never edits an old world."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+from tests.coordination.makers import NOW, make_node, make_report, make_world
+
+from gatepost.coordination.records import DropNode, NodeRecord, PutNode, Report
+from gatepost.coordination.world import Presence, World
+
+NET = ip_network("10.1.0.0/16")
+EXIT = ip_network("0.0.0.0/0")
+
+
+def router(number: int, *, online: bool | None = True) -> tuple[NodeRecord, Report, Presence]:
+    record = make_node(number, approved_routes=(NET, EXIT))
+    return record, make_report(number, routes=(NET, EXIT)), Presence(online=online)
+
+
+def world_of(*routers: tuple[NodeRecord, Report, Presence]) -> World:
+    world = make_world(
+        *(record for record, _, _ in routers),
+        reports={record.id: report for record, report, _ in routers},
+    )
+    for record, _, presence in routers:
+        world = world.with_node(replace(world.nodes[record.id], presence=presence))
+    return world
+
+
+def with_online(world: World, number: int, *, online: bool) -> World:
+    return world.with_node(replace(world.nodes[number], presence=Presence(online=online)))
+
+
+def edited(world: World, record: NodeRecord) -> World:
+    records = world.records.after([PutNode(record)])
+    return world.with_records(records, {record.id: None}, NOW)
+
+
+def test_a_node_that_did_not_change_is_the_same_object() -> None:
+    old = make_world(make_node(1), make_node(2))
+    new = edited(old, make_node(1, label="other"))
+
+    assert new.nodes[2] is old.nodes[2]
+    assert old.nodes[1].record.label == "box-1"
+    assert new.generation == old.generation + 1
+
+
+def test_nodes_stay_sorted_by_id() -> None:
+    world = edited(make_world(make_node(1), make_node(5)), make_node(7))
+
+    assert list(world.nodes) == [1, 5, 7]
+
+
+def test_a_new_node_brings_its_first_report() -> None:
+    world = make_world(make_node(1))
+    records = world.records.after([PutNode(make_node(2), make_report(2))])
+
+    assert world.with_records(records, {2: make_report(2)}, NOW).nodes[2].report == make_report(2)
+
+
+def test_a_dropped_node_is_gone() -> None:
+    world = make_world(make_node(1))
+    after = world.with_records(world.records.after([DropNode(1)]), {1: None}, NOW)
+
+    assert after.nodes == {}
+
+
+def test_a_key_that_ended_makes_the_node_expired() -> None:
+    world = edited(make_world(make_node(1)), make_node(1, key_expiry=NOW))
+
+    assert world.nodes[1].presence.expired
+    assert not edited(world, make_node(1, key_expiry=NOW + 1)).nodes[1].presence.expired
+
+
+def test_a_carried_prefix_leads_to_its_first_carrier_only() -> None:
+    world = world_of(router(1), router(2))
+
+    assert world.nodes[1].routes == (NET, EXIT)
+    assert world.nodes[2].routes == (EXIT,)
+    assert world.nodes[1].primary_routes == (NET,)
+    assert world.subnets == (NET,)
+
+
+def test_a_prefix_moves_when_its_carrier_goes_and_stays_when_it_comes_back() -> None:
+    world = with_online(world_of(router(1), router(2)), 1, online=False)
+    assert (world.nodes[1].routes, world.nodes[2].routes) == ((EXIT,), (NET, EXIT))
+
+    back = with_online(world, 1, online=True)
+
+    assert (back.nodes[1].routes, back.nodes[2].routes) == ((EXIT,), (NET, EXIT))
+
+
+def test_a_prefix_that_is_no_longer_announced_leads_nowhere() -> None:
+    world = world_of(router(1))
+    silent = world.with_node(replace(world.nodes[1], report=make_report(1)))
+
+    assert silent.nodes[1].routes == ()
+    assert silent.subnets == ()
+
+
+def test_a_prefix_that_is_no_longer_approved_leads_nowhere() -> None:
+    world = edited(world_of(router(1)), make_node(1))
+
+    assert world.nodes[1].routes == ()
+
+
+def test_an_expired_router_carries_nothing() -> None:
+    world = world_of(router(1), router(2))
+    expired = world.with_node(replace(world.nodes[1], presence=Presence(online=True, expired=True)))
+
+    assert expired.nodes[1].routes == ()
+    assert expired.nodes[2].routes == (NET, EXIT)
+
+
+def test_a_deleted_router_gives_its_prefix_away() -> None:
+    world = world_of(router(1), router(2))
+    after = world.with_records(world.records.after([DropNode(1)]), {1: None}, NOW)
+
+    assert after.nodes[2].routes == (NET, EXIT)
+
+
+def test_after_a_start_nobody_is_known_to_be_online() -> None:
+    assert make_world(make_node(1)).nodes[1].presence == Presence(online=None)

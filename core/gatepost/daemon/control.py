@@ -56,7 +56,7 @@ class Standing:
         if self.refusal:
             found.append(Notice("login-refused", self.refusal, Level.ERROR))
         if self.expired:
-            text = "this node's key has expired or was removed: `gatepost up --force-reauth`"
+            text = "this node's key has expired or was removed from the mesh: `gatepost up` logs in again"
             found.append(Notice("key-expired", text, Level.ERROR))
         if self.trouble and not self.connected:
             text = f"the coordination server does not answer: {self.trouble}"

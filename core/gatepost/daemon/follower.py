@@ -94,15 +94,14 @@ class Follower:
             log.warning("the server refuses an update: %s", error)
 
 
-def _telling(group: ExceptionGroup[Exception]) -> Exception:
-    """Return the one error that says most: a mistake of ours, then a refusal, then the rest."""
+def _first(group: BaseExceptionGroup[GatepostError]) -> GatepostError:
+    """Return the one error that says most: a refusal before the rest."""
     leaves = _leaves(group)
-    strange = next((e for e in leaves if not isinstance(e, GatepostError)), None)
-    return strange or next((e for e in leaves if isinstance(e, RefusedError)), leaves[0])
+    return next((e for e in leaves if isinstance(e, RefusedError)), leaves[0])
 
 
-def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:
-    found = list[Exception]()
+def _leaves(group: BaseExceptionGroup[GatepostError]) -> list[GatepostError]:
+    found = list[GatepostError]()
     for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, ExceptionGroup) else [error]
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found

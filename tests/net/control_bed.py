@@ -13,7 +13,13 @@ from gatepost.model.keys import MachinePrivate
 from gatepost.net.control_address import Server, Way
 from gatepost.net.control_client import CAPABILITY_VERSION, WATCHDOG, ControlClient
 from gatepost.net.control_dial import Dialler, Line
-from gatepost.net.control_server import ControlHandler, Limits, NoiseServer
+from gatepost.net.control_server import (
+    ControlHandler,
+    ControlRequest,
+    ControlResponse,
+    Limits,
+    NoiseServer,
+)
 from gatepost.net.http_server import Request, Response, Upgrade
 from gatepost.sessions.h2_client import ClientEvent, ClientSession
 from gatepost.wire.go_json import write_json
@@ -38,7 +44,9 @@ class Bed:
     async def client(
         self, *, version: int = CAPABILITY_VERSION, watchdog: float = WATCHDOG
     ) -> AsyncGenerator[ControlClient]:
-        client = ControlClient(self.url, MACHINE, version=version, watchdog=watchdog)
+        client = ControlClient(
+            self.url, MACHINE, version=version, watchdog=watchdog, sign_of_life=0.2
+        )
         try:
             yield client
         finally:
@@ -96,6 +104,55 @@ class RawClient:
         while not any(isinstance(event, kind) for event in events):
             events += await self.read()
         return events
+
+
+async def ok(_request: ControlRequest) -> ControlResponse:
+    return ControlResponse(body=b"ok")
+
+
+class Holder:
+    """Keeps every request until its client gives it up."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.closed = 0
+
+    async def __call__(self, request: ControlRequest) -> ControlResponse:
+        self.running += 1
+        async with asyncio.timeout(60):
+            await request.closed.wait()
+        self.closed += 1
+        return ControlResponse()
+
+    async def until_closed(self, count: int) -> None:
+        await eventually(lambda: self.closed == count)
+
+
+class Silence:
+    """Passes connections through to a port, until it swallows everything."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.swallows = False
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncGenerator[int]:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        async with asyncio.TaskGroup() as self._group:
+            yield server.sockets[0].getsockname()[1]
+            server.close()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._group.create_task(self._pass(reader, far_writer))
+        self._group.create_task(self._pass(far_reader, writer))
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            while piece := await reader.read(1 << 16):
+                if not self.swallows:
+                    writer.write(piece)
+        writer.close()
 
 
 async def eventually(holds: Callable[[], bool]) -> None:

@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator
 
 import pytest
 from h2.errors import ErrorCodes
-from tests.net.control_bed import MACHINE, SERVER, bed, eventually
+from tests.net.control_bed import MACHINE, SERVER, Holder, bed, eventually, ok
 from tests.net.serving import read_all, read_exactly, read_until
 
-from gatepost.errors import RefusedError, UnreachableError, WireError
+from gatepost.errors import RefusedError
 from gatepost.model.keys import MachinePrivate
 from gatepost.net.control_server import ControlRequest, ControlResponse, Limits
 from gatepost.sessions.h2_channel import Failed, GoneAway
@@ -20,28 +20,6 @@ from gatepost.sessions.h2_client import Answered, Arrived, Ended
 from gatepost.wire import noise
 
 FOREVER = 60.0  # seconds: longer than any test
-
-
-async def ok(_request: ControlRequest) -> ControlResponse:
-    return ControlResponse(body=b"ok")
-
-
-class Holder:
-    """Keeps every request until its client gives it up."""
-
-    def __init__(self) -> None:
-        self.running = 0
-        self.closed = 0
-
-    async def __call__(self, request: ControlRequest) -> ControlResponse:
-        self.running += 1
-        async with asyncio.timeout(FOREVER):
-            await request.closed.wait()
-        self.closed += 1
-        return ControlResponse()
-
-    async def until_closed(self, count: int) -> None:
-        await eventually(lambda: self.closed == count)
 
 
 # --- the handshake ------------------------------------------------------------------------
@@ -322,54 +300,3 @@ async def test_a_client_without_requests_is_sent_away() -> None:
 
         assert events[-1] == GoneAway(0, "NO_ERROR")
         assert door.noise.connections == 0
-
-
-# --- the client's view ----------------------------------------------------------------------
-
-
-async def test_a_server_that_stops_ends_what_waits_and_is_found_again_when_it_is_back() -> None:
-    holder = Holder()
-    async with bed(holder) as door, door.client() as client:
-        waiting = asyncio.gather(client.request("GET", "/x"), return_exceptions=True)
-        await eventually(lambda: holder.running == 1)
-        await door.noise.close()
-        [error] = await waiting
-        again = asyncio.gather(client.request("GET", "/x"), return_exceptions=True)
-        await eventually(lambda: holder.running == 2)
-        again.cancel()
-
-    assert isinstance(error, UnreachableError)
-
-
-async def test_closing_the_client_ends_what_waits() -> None:
-    holder = Holder()
-    async with bed(holder) as door, door.client() as client:
-        waiting = asyncio.gather(client.request("GET", "/x"), return_exceptions=True)
-        await eventually(lambda: holder.running == 1)
-        await client.close()
-        [error] = await waiting
-
-    assert isinstance(error, UnreachableError)
-
-
-async def test_an_answer_that_does_not_come_is_not_waited_for_for_ever() -> None:
-    async with bed(Holder()) as door, door.client() as client:
-        with pytest.raises(UnreachableError, match=r"within 0\.1 s"):
-            await client.request("GET", "/x", wait=0.1)
-
-
-@pytest.mark.parametrize("wrong", [b"", b"HTTP/1.1 200 OK\r\n\r\nnonsense", b"\x00" * 300])
-async def test_something_else_on_the_port_is_an_error_and_not_a_crash(wrong: bytes) -> None:
-    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(wrong)
-        writer.close()
-
-    listening = await asyncio.start_server(other, "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
-    async with bed(ok) as door, door.client() as client:
-        elsewhere = type(client)(f"http://127.0.0.1:{port}", MACHINE)
-        with pytest.raises((WireError, UnreachableError, RefusedError)):
-            await elsewhere.request("GET", "/x")
-        await elsewhere.close()
-    listening.close()

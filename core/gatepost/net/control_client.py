@@ -28,6 +28,7 @@ from gatepost.wire.register import RegisterRequest, RegisterResponse
 
 CAPABILITY_VERSION = 131  # what this node implements; tells the server which fields to send
 WATCHDOG = 120.0  # seconds without a map message, keep-alives included
+SIGN_OF_LIFE = 10.0  # seconds for the answer to a PING, after a request had none
 REQUEST_TIMEOUT = 30.0  # seconds for an ordinary request
 LOGIN_TIMEOUT = 960.0  # seconds for one that waits for somebody to log in
 _BODY_LIMIT = 1 << 20  # octets of an ordinary answer
@@ -47,18 +48,20 @@ class ControlClient:
         tls: ssl.SSLContext | None = None,
         mark: int | None = None,
         watchdog: float = WATCHDOG,
+        sign_of_life: float = SIGN_OF_LIFE,
     ) -> None:
         """Raise `SettingsError` for a URL that names no server. Nothing is dialled yet.
 
         `tls` verifies the certificate when the server's key is fetched over
         https; None trusts the system's roots. `mark` is the SO_MARK of this
         program's own traffic. `watchdog` is how many seconds the map poll may
-        be silent.
+        be silent, `sign_of_life` how many the connection when it is asked.
         """
         self._server = parse_server(server_url)
         self._version = version
         self._tls = tls
         self._watchdog = watchdog
+        self._sign_of_life = sign_of_life
         self._mark = mark
         self._dialler = Dialler(self._server, machine, version, mark)
         self._key: MachinePublic | None = None
@@ -130,14 +133,13 @@ class ControlClient:
         garbled. Whether the server has acted is then unknown.
         """
         exchange = await self._open(method, path, body)
-        heard = self._link.heard if self._link else 0
         try:
             async with _patience(wait, path):
                 head = await exchange.head()
                 return head.status, await exchange.body(_BODY_LIMIT)
-        except UnreachableError as error:
-            if self._link is not None and self._link.heard == heard:
-                self._link.end(error)  # not a sound in all that time: the line is dead
+        except UnreachableError:
+            if self._link is not None and not self._link.is_over:
+                self._tasks.spawn(self._link.prove(self._sign_of_life), "sign of life")
             raise
         finally:
             exchange.close()

@@ -97,7 +97,7 @@ class ControlLink:
         self._exchanges: dict[int, Exchange] = {}
         self._flushing = False
         self.is_over = False
-        self.heard = 0  # reads that brought something; shows whether the line is alive
+        self.heard = 0  # reads that brought something
 
     async def run(self) -> None:
         """Read until the connection ends; then fail what is still waiting."""
@@ -127,6 +127,15 @@ class ControlLink:
         self._line.writer.close()
         for exchange in self._exchanges.values():
             exchange.fail(reason)
+
+    async def prove(self, patience: float) -> None:
+        """Ask for a sign of life; end the line if none comes in that many seconds."""
+        heard = self.heard
+        self._session.ping()
+        self._flush_soon()
+        await asyncio.sleep(patience)
+        if self.heard == heard:
+            self.end(UnreachableError(f"{self._line.way} gives no sign of life"))
 
     def open(self, method: str, path: str, body: bytes) -> Exchange:
         """Send a request; raise `UnreachableError` if the connection takes no more."""

@@ -132,7 +132,7 @@ class WebSocketStream(asyncio.Protocol):
             case CloseConnection():
                 if self._connection.state is ConnectionState.REMOTE_CLOSING:
                     self._transport.write(self._connection.send(event.response()))
-                self._transport.close()
+                self._close(event.code)  # writes only if wsproto found a wrong frame itself
                 return False
             case _:  # text: nobody here speaks it
                 self._close(CloseReason.UNSUPPORTED_DATA)

@@ -133,13 +133,22 @@ start_units() {
     [[ ! -e /etc/gatepost/coordination.toml ]] || systemctl restart gatepost-coordination.service
 }
 
+# The node takes its tunnel, routes and packet filter down first. That it is wanted down is not
+# the operator's word, so the settings stay as they were.
+stop_units() {
+    local settings=/etc/gatepost/settings.toml before
+    before=$(mktemp)
+    [[ ! -e $settings ]] || cp -p "$settings" "$before"
+    [[ ! -x /usr/local/bin/gatepost ]] || quietly timeout 20 /usr/local/bin/gatepost down ||
+        say "the node did not go down by itself; a restart of the machine removes what it left"
+    systemctl disable --quiet --now "${units[@]}" || true
+    [[ ! -s $before ]] || cp -p "$before" "$settings"
+    rm -f "$before"
+}
+
 uninstall_box() {
     local program file
-    if [[ -z $root && -d /run/systemd/system ]]; then
-        [[ ! -x /usr/local/bin/gatepost ]] || quietly timeout 20 /usr/local/bin/gatepost down ||
-            say "the node did not go down by itself; a restart of the machine removes what it left"
-        systemctl disable --quiet --now "${units[@]}" || true
-    fi
+    [[ -n $root || ! -d /run/systemd/system ]] || stop_units
     for program in "${programs[@]}"; do rm -f "$root/usr/local/bin/$program"; done
     for file in "${units[@]}"; do rm -rf "$root/etc/systemd/system/$file"; done
     rm -f "$root"/etc/{systemd/networkd.conf.d/10-gatepost.conf,sysusers.d/gatepost.conf,tmpfiles.d/gatepost.conf}

@@ -56,7 +56,7 @@ class Standing:
         if self.refusal:
             found.append(Notice("login-refused", self.refusal, Level.ERROR))
         if self.expired:
-            text = "this node's key has expired or was removed from the mesh: `gatepost up` logs in again"
+            text = "this node's key has expired or was removed: `gatepost up` logs in again"
             found.append(Notice("key-expired", text, Level.ERROR))
         if self.trouble and not self.connected:
             text = f"the coordination server does not answer: {self.trouble}"
@@ -261,7 +261,7 @@ class Control:
         self.standing.heard = self._now()
         self.standing.problems = state.problems
         if self._accept(netmap, stored=False):
-            self._keeper.keep_netmap(state.dump)
+            self._keeper.keep_netmap(netmap, state.dump)
 
     def _accept(self, netmap: NetMap, *, stored: bool) -> bool:
         """Put a netmap in force, unless it says that this node's key is no good any more."""

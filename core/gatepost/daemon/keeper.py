@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from gatepost.daemon.store import NETMAP, Identity, Store
 from gatepost.errors import GatepostError, StateError
@@ -15,7 +16,8 @@ from gatepost.sessions.netmap import MapState
 
 log = logging.getLogger(__name__)
 
-SAVE_EVERY = 15.0  # seconds between two writes of the netmap at least
+SAVE_EVERY = 15.0  # seconds between two writes of a netmap that the kernel does not depend on
+SAVE_SOON = 0.2  # seconds between two writes of one that it does: a killed daemon starts from it
 
 
 class Keeper:
@@ -32,6 +34,8 @@ class Keeper:
         self._tasks = Tasks()
         self._latest: Callable[[], bytes] | None = None
         self._saving = False
+        self._hurry = asyncio.Event()
+        self._essence: Hashable = None
         self._listeners: list[Callable[[], None]] = []
 
     def on_identity(self, listener: Callable[[], None]) -> None:
@@ -48,9 +52,12 @@ class Keeper:
             listener()
         await self._write(lambda: self._store.save_identity(identity))
 
-    def keep_netmap(self, dump: Callable[[], bytes]) -> None:
+    def keep_netmap(self, netmap: NetMap, dump: Callable[[], bytes]) -> None:
         """Save the netmap soon; `dump` is called then, and only the last one counts."""
         self._latest = dump
+        if (essence := _essence(netmap)) != self._essence:
+            self._essence = essence
+            self._hurry.set()
         if not self._saving:
             self._saving = True
             self._tasks.spawn(self._save(), "save the netmap")
@@ -59,8 +66,12 @@ class Keeper:
         try:
             while self._latest is not None:
                 raw, self._latest = self._latest(), None
+                self._hurry.clear()
                 await self._write(lambda raw=raw: self._store.save(NETMAP, raw))  # type: ignore[misc]  # mypy cannot infer a lambda with a bound default
-                await asyncio.sleep(SAVE_EVERY)
+                await asyncio.sleep(SAVE_SOON)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(SAVE_EVERY - SAVE_SOON):
+                        await self._hurry.wait()
         finally:
             self._saving = False
 
@@ -99,3 +110,9 @@ class Keeper:
             self._failure = Notice("state-not-saved", f"{error}: make room", Level.ERROR)
         else:
             self._failure = None
+
+
+def _essence(netmap: NetMap) -> Hashable:
+    """Return what links, routes and the filter are made of: not who is online, and not where."""
+    peers = tuple((p.key, p.addresses, p.allowed, p.expired) for p in netmap.peers)
+    return netmap.me.key, netmap.me.addresses, netmap.me.allowed, peers, netmap.filter

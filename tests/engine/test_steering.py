@@ -32,6 +32,6 @@ def test_the_port_is_the_one_that_was_asked_for() -> None:
 
 
 def test_conntrack_is_left_or_kept_as_asked() -> None:
-    assert "udp sport 41641 notrack" in steering_filter().text
-    assert "41641 notrack" not in steering_filter(conntrack=True).text
-    assert "priority -90" in steering_filter(conntrack=True).text
+    assert "udp sport 41641 notrack" in steering_filter(conntrack=False).text
+    assert "41641 notrack" not in steering_filter().text
+    assert "priority -90" in steering_filter().text

@@ -103,10 +103,13 @@ def nodes(internet: Topology, tmp_path: Path) -> tuple[Node, Node]:
     return first, second
 
 
-def introduce(nodes: tuple[Node, Node], tmp_path: Path) -> None:
-    """Give each node the other, as the coordination server does."""
+def introduce(nodes: tuple[Node, Node], tmp_path: Path, version: str = "") -> None:
+    """Give each node the other, as the coordination server does; only IPv6 if "6"."""
     pin = (tmp_path / "pin").read_text()
-    told = {n.number: n.ask("endpoints") for n in nodes}
+    told = {
+        n.number: [e for e in n.ask("endpoints") if not version or ("[" in e) == (version == "6")]
+        for n in nodes
+    }
     for node in nodes:
         peers = {str(n): e for n, e in told.items() if n != node.number}
         node.ask("peers", peers=peers, pin=pin)
@@ -164,3 +167,27 @@ def test_a_peer_whose_daemon_is_killed_keeps_its_traffic(
     assert not two.ask("device", 1).startswith("127.")
     assert until(lambda: two.kind(1) == "direct") < 1.0
     assert two.pings(1)
+
+
+@pytest.mark.parametrize("version", ["4", "6"])
+def test_packets_by_derp_do_not_move_a_direct_path(
+    nodes: tuple[Node, Node], tmp_path: Path, version: str
+) -> None:
+    """Node two never hears a pong, so its packets come by DERP; node one trusts the address."""
+    one, two = nodes
+    pong = 8 + 110  # UDP header and packet, octets
+    two.machine.nft(
+        f"table inet deaf {{ chain c {{ type filter hook prerouting priority -400;"
+        f" udp length {pong} drop; }}; }}"
+    )
+    introduce(nodes, tmp_path, version)
+    until(lambda: two.pings(1) and one.kind(2) == "direct")
+    address = str(one.ask("paths", 2)[1])
+    until(lambda: one.ask("device", 2) == address)
+    before = one.ask("injected")
+    seen = [(two.pings(1), one.ask("device", 2)) for _ in every(0.3, 12.0)]
+
+    assert ("[" in address) == (version == "6")
+    assert set(seen) == {(True, address)}
+    assert one.ask("injected") >= before + 2
+    assert two.kind(1) == "derp"

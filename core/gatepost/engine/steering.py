@@ -11,12 +11,13 @@ taken for one: its first two bytes are 01..04 00. What the path service sends
 leaves with P, so that a NAT on the way makes one mapping for all of it.
 
 Two forms, both proved by experiment (data path document, A):
-- without connection tracking: P leaves conntrack altogether, which is faster
-  than no rules at all on a machine that tracks. A foreign firewall that lets
-  only tracked answers in must then open P itself.
-- with it: conntrack and NAT see P only. Needed where this machine masquerades
-  its own packets with random ports or those of a LAN with such nodes in it (its
-  NAT cannot know that P is taken), or where such a firewall cannot be changed.
+- with connection tracking, the default: conntrack and NAT see P only, so a
+  foreign firewall that lets tracked answers in does so for us, and where this
+  machine masquerades for a LAN or with random ports, its NAT knows our flows.
+- without it: P leaves conntrack altogether, which is 0.4 microseconds a packet
+  faster on a machine that tracks anyway. Right for a machine that neither
+  masquerades nor has such a firewall: its NAT would give P to a node in the LAN
+  and the answers to us.
 Packets that are only forwarded through this machine are never touched: nodes
 behind it use P as well.
 
@@ -88,7 +89,7 @@ _UNTRACKED_IN = "\t\tudp dport {p} notrack @th,64,8 4 accept\n"
 _UNTRACKED_OUT = "\t\tudp sport {p} notrack accept\n"
 
 
-def steering_filter(port: int = WIREGUARD_PORT, *, conntrack: bool = False) -> PacketFilter:
+def steering_filter(port: int = WIREGUARD_PORT, *, conntrack: bool = True) -> PacketFilter:
     """Return the rules for a WireGuard device on UDP `port`; see the module for `conntrack`."""
     text = _TEXT.format(
         table=NFT_PATH_TABLE,

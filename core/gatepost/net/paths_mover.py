@@ -40,7 +40,8 @@ class Mover:
         self._wanted: dict[NodePublic, Endpoint] = {}
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._adopted = False
+        # Peers whose endpoint an earlier daemon left direct; None before the first reading.
+        self._left: set[NodePublic] | None = None
 
     def move(self, key: NodePublic, direct: ByUdp | None) -> None:
         """Send to the peer there from now on; None is through the proxy."""
@@ -63,7 +64,7 @@ class Mover:
 
     def adopt(self) -> None:
         """Read the device soon if what an earlier daemon left there is not taken over yet."""
-        if not self._adopted:
+        if self._left is None or self._left:
             self._hurry.set()
 
     async def read_counters(self) -> None:
@@ -94,16 +95,20 @@ class Mover:
         self._settle()
 
     def _adopt(self, states: Sequence[PeerCounters]) -> None:
-        """Take over what an earlier daemon left in use: the first reading with known peers."""
-        if self._adopted or not any(self._session.peer(s.public_key) for s in states):
-            return
-        self._adopted = True
+        """Take over what an earlier daemon left in use, as soon as the netmap knows the peer.
+
+        An endpoint that WireGuard roamed to since then proves nothing about the other direction.
+        """
         in_use = {
             s.public_key: s.endpoint
             for s in states
             if s.endpoint is not None and not self._proxies.is_proxy(s.endpoint)
         }
-        self._session.adopt(in_use, self._clock())
+        if self._left is None:
+            self._left = set(in_use)
+        known = {k for k in self._left if self._session.peer(k)}
+        self._session.adopt({k: in_use[k] for k in known & in_use.keys()}, self._clock())
+        self._left -= known
 
     def _counters(self, state: PeerCounters) -> Counters:
         endpoint = state.endpoint

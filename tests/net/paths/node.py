@@ -2,7 +2,7 @@
 
 Arguments: a Unix socket to listen on and a number. It takes one JSON object per
 line and answers with one: {"do": "peers", ...}, "paths", "device", "endpoints",
-"ping", "check", "die".
+"ping", "check", "injected", "die".
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from gatepost.engine.steering import steering_filter
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.wireguard import Devices, Peers, WireGuard, open_wireguard
 from gatepost.model.kernel import WireGuardDevice, WireGuardPeer
-from gatepost.model.keys import DiscoPrivate, NodePrivate
+from gatepost.model.keys import DiscoPrivate, NodePrivate, NodePublic
 from gatepost.model.netmap import DerpNode, DerpRegion, Endpoint, IPAddress, NetMap, Node
 from gatepost.model.owned import DEVICE, MARK, MTU, WIREGUARD_PORT
 from gatepost.model.resource import Change
 from gatepost.net.derp_client import DerpClients
 from gatepost.net.paths import PathService
+from gatepost.net.paths_proxy import is_wireguard
 from gatepost.testing.topology import INTERNET_V4, INTERNET_V6
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class TestNode:
 
     def __init__(self, number: int, wireguard: WireGuard) -> None:
         self._number = number
+        self.injected = 0  # packets of WireGuard that came by DERP
         self._wireguard = wireguard
         self.paths = PathService(
             node=node_key(number).public,
@@ -70,6 +72,10 @@ class TestNode:
             on_change=lambda: None,
         )
         self._peers = Peers(wireguard, self.paths.initial_endpoint)
+
+    def on_derp_packet(self, region: int, source: NodePublic, payload: bytes) -> None:
+        self.injected += is_wireguard(payload)
+        self.paths.on_derp_packet(region, source, payload)
 
     async def set_up(self) -> None:
         device = WireGuardDevice(
@@ -85,7 +91,7 @@ class TestNode:
         _run("nft", "-f", "-", stdin=f"add table inet {table.table}\n"
              f"delete table inet {table.table}\n{table.text}")  # fmt: skip
 
-    async def answer(self, wish: dict[str, Any]) -> object:
+    async def answer(self, wish: dict[str, Any]) -> object:  # noqa: PLR0911  # one per wish
         key = node_key(int(wish.get("peer", 0))).public
         match wish["do"]:
             case "peers":
@@ -98,6 +104,8 @@ class TestNode:
                 return str(states[key].endpoint)
             case "endpoints":
                 return [str(e.endpoint) for e in self.paths.endpoints()]
+            case "injected":
+                return self.injected
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "ping":
@@ -148,7 +156,7 @@ async def _main(path: Path, number: int) -> None:
     node = TestNode(number, wireguard)
     await node.set_up()
     derp = DerpClients(
-        node_key(number), node.paths.on_derp_packet, on_peer_gone=node.paths.on_derp_gone, mark=MARK
+        node_key(number), node.on_derp_packet, on_peer_gone=node.paths.on_derp_gone, mark=MARK
     )
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.net.derp_bed import REGION, Node, joined, relaying
 from tests.net.waiting import eventually
 
 from gatepost.net.derp_region import IDLE
-from gatepost.net.derp_server import DerpServer
+from gatepost.net.derp_server import GREETINGS_EACH, DerpServer
 from gatepost.sessions.derp_client import READ_TIMEOUT
 from gatepost.sessions.derp_counters import DropReason
 from gatepost.sessions.derp_duplicates import PROBLEM
@@ -264,6 +265,20 @@ async def test_a_greeting_that_does_not_come_is_not_waited_for(tmp_path: Path) -
 
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await reader.readexactly(1000)
+
+
+async def test_strangers_who_only_connect_do_not_keep_others_out(tmp_path: Path) -> None:
+    async with relaying(tmp_path) as bed, AsyncExitStack() as stack, asyncio.timeout(30):
+        answers: list[bytes] = []
+        for _ in range(GREETINGS_EACH + 1):
+            reader, writer = await stack.enter_async_context(bed.raw())
+            writer.write(UPGRADE)
+            answers.append((await reader.readline()).split()[1])
+        assert answers == [b"101"] * GREETINGS_EACH + [b"503"]
+
+        bed.clock.passed += DEADLINE
+        bed.server.tick()
+        await stack.enter_async_context(joined(bed, 1))
 
 
 @pytest.mark.parametrize(

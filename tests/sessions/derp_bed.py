@@ -22,6 +22,7 @@ class Wire:
         self.writes = 0
         self.closed = ""
         self.room = 1 << 30
+        self.held = 0
         self.client: Client | None = None
 
     def write(self, data: bytes | memoryview) -> None:
@@ -33,6 +34,9 @@ class Wire:
 
     def close(self, reason: str) -> None:
         self.closed = reason
+
+    def unsent(self) -> int:
+        return self.held
 
     def frames(self) -> list[Frame]:
         """Return what came since the last call."""

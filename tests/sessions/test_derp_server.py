@@ -149,6 +149,20 @@ def test_a_reader_that_takes_nothing_is_closed_after_the_write_timeout() -> None
     assert "took nothing" in b_wire.closed
 
 
+def test_a_reader_that_is_slow_but_reads_is_not_closed() -> None:
+    bed = Bed()
+    b, b_wire = bed.join(B)
+    b.outbox.block(0.0)
+
+    for step in range(1, 10):
+        b_wire.held = 1000 - step
+        bed.relay.tick(step * (WRITE_TIMEOUT - 1))
+    assert not b_wire.closed
+
+    bed.relay.tick(10 * WRITE_TIMEOUT + 10)
+    assert b_wire.closed
+
+
 def test_discovery_for_a_stranger_is_answered_with_not_here() -> None:
     bed = Bed()
     a, a_wire = bed.join(A)

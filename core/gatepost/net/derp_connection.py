@@ -55,6 +55,7 @@ class Host(Protocol):
     def admit(self, hello: Hello, address: str) -> Awaitable[bool]: ...
     def spawn(self, work: Callable[[], Awaitable[None]], name: str) -> None: ...
     def opened(self, connection: DerpConnection) -> None: ...
+    def proven(self, connection: DerpConnection) -> None: ...
     def closed(self, connection: DerpConnection) -> None: ...
 
 
@@ -75,11 +76,6 @@ class DerpConnection:
         self.address = peer_of(transport).address
         self.deadline = host.now() + DEADLINE
 
-    @property
-    def greeting(self) -> bool:
-        """Whether the client has not been admitted yet."""
-        return self._client is None
-
     def start(self, rest: bytes) -> None:
         """Greet the client and read what it sent already."""
         self._host.opened(self)
@@ -97,6 +93,9 @@ class DerpConnection:
     def close(self, reason: str) -> None:
         log.info("derp: closing %s: %s", self._name, reason)
         self._transport.abort()
+
+    def unsent(self) -> int:
+        return self._transport.get_write_buffer_size()
 
     def finish(self) -> None:
         """End the connection after what is written was sent."""
@@ -186,6 +185,7 @@ class DerpConnection:
         self._client = host.relay.join(
             key, self, address=self.address, now=host.now(), jitter=jitter
         )
+        host.proven(self)
         self._transport.resume_reading()
         early, self._rest = self._rest, b""
         if early:

@@ -67,6 +67,9 @@ class DerpLink(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
+    def unsent(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     def close(self, reason: str) -> None:
         """End the connection at once; `reason` is the first one given."""
         self._reason = self._reason or reason

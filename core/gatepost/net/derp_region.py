@@ -148,6 +148,9 @@ class RegionClient:
         if self._link is not None:
             self._link.close(reason)
 
+    def unsent(self) -> int:
+        return 0 if self._link is None else self._link.unsent()
+
     # --- the connection's life ------------------------------------------------------
     async def run(self) -> None:
         """Keep a connection for as long as it is wanted."""

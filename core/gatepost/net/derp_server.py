@@ -39,7 +39,8 @@ log = logging.getLogger(__name__)
 PATHS = frozenset(
     {"/derp", "/derp/probe", "/derp/latency-check", "/generate_204", "/bootstrap-dns"}
 )
-GREETINGS = 256  # connections at once that have not proved who they are
+GREETINGS = 512  # connections at once that have not proved who they are
+GREETINGS_EACH = 64  # of them from one address; a site's nodes may share it
 TICK = 1.0  # seconds
 _CHALLENGE_LENGTH = 64  # characters
 _CHALLENGE_LETTERS = frozenset(string.ascii_letters + string.digits + ".-_:")
@@ -71,6 +72,7 @@ class DerpServer:
         self._admit = admit
         self._clock = clock
         self._connections: set[DerpConnection] = set()
+        self._unproven: set[DerpConnection] = set()
         self._tasks = Tasks()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -99,7 +101,7 @@ class DerpServer:
         wanted = request.headers.get("upgrade", "").lower()
         if request.method != "GET" or wanted not in {"derp", "websocket"}:
             return _text(426, "DERP needs a GET with the header Upgrade: DERP")
-        if self._closed or self.relay.full or self._unproven() >= GREETINGS:
+        if self._closed or self.relay.full or self._is_besieged(request.peer.address):
             return _text(503, "the relay takes no more connections now")
         if wanted == "websocket":
             return accept_websocket(request, "derp", self._take_stream)
@@ -161,18 +163,23 @@ class DerpServer:
 
     def opened(self, connection: DerpConnection) -> None:
         self._connections.add(connection)
+        self._unproven.add(connection)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._on_timer)
 
+    def proven(self, connection: DerpConnection) -> None:
+        self._unproven.discard(connection)
+
     def closed(self, connection: DerpConnection) -> None:
         self._connections.discard(connection)
+        self._unproven.discard(connection)
 
     # --- time -------------------------------------------------------------------
     def tick(self) -> None:
         """Send keep-alives, end greetings that take too long and clients that do not read."""
         now = self.now()
-        for connection in tuple(self._connections):
-            if connection.greeting and now >= connection.deadline:
+        for connection in tuple(self._unproven):
+            if now >= connection.deadline:
                 connection.close("the greeting took too long")
         self.relay.tick(now)
 
@@ -185,8 +192,9 @@ class DerpServer:
     def _wake(self) -> None:
         asyncio.get_running_loop().call_soon(self.relay.flush)
 
-    def _unproven(self) -> int:
-        return len(self._connections) - len(self.relay)
+    def _is_besieged(self, address: str) -> bool:
+        alike = sum(connection.address == address for connection in self._unproven)
+        return len(self._unproven) >= GREETINGS or alike >= GREETINGS_EACH
 
 
 def _probe(request: Request) -> Response:

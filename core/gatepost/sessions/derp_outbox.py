@@ -27,6 +27,10 @@ class Output(Protocol):
         """End the connection without waiting for what is unsent."""
         ...
 
+    def unsent(self) -> int:
+        """Return how many octets it holds; while that changes, the other end is reading."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxLimits:
@@ -43,8 +47,8 @@ class Outbox:
     """The queues of one client. `packets`, `octets` and `dropped` count since the start."""
 
     __slots__ = (
-        "_limits", "_output", "_pending", "_pending_octets", "_queue", "_queued_octets", "_urgent",
-        "blocked_since", "dropped", "octets", "packets",
+        "_limits", "_output", "_pending", "_pending_octets", "_queue", "_queued_octets", "_unsent",
+        "_urgent", "blocked_since", "dropped", "octets", "packets",
     )  # fmt: skip
 
     def __init__(self, output: Output, limits: OutboxLimits) -> None:
@@ -55,7 +59,8 @@ class Outbox:
         self._queue: deque[bytes] = deque()
         self._queued_octets = 0
         self._urgent: deque[bytes] = deque()
-        self.blocked_since: float | None = None
+        self._unsent = 0
+        self.blocked_since: float | None = None  # or since the last progress
         self.packets = 0
         self.octets = 0
         self.dropped = 0
@@ -108,6 +113,16 @@ class Outbox:
             self._output.write(frame)
         while self._queue and self.blocked_since is None:
             self._output.write(b"".join(self._next_packets()))
+
+    def blocked_for(self, now: float) -> float:
+        """Return seconds without any progress, 0 while not blocked; to be asked now and then."""
+        if self.blocked_since is None:
+            return 0.0
+        unsent = self._output.unsent()
+        if unsent != self._unsent:  # a slow link is not a dead one
+            self._unsent = unsent
+            self.blocked_since = now
+        return now - self.blocked_since
 
     def discard(self) -> None:
         """Forget what waits, as dropped: the client is gone."""

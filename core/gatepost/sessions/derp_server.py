@@ -205,8 +205,7 @@ class Relay:
             if client.outbox.blocked_since is None:  # else there is more to read than it wants
                 self._control(client, _KEEP_ALIVE_FRAME)
         for client in tuple(self._clients.values()):
-            blocked = client.outbox.blocked_since
-            if blocked is not None and now - blocked > WRITE_TIMEOUT:
+            if client.outbox.blocked_for(now) > WRITE_TIMEOUT:
                 client.output.close(f"took nothing for {WRITE_TIMEOUT:.0f} s")
 
     # --- figures ----------------------------------------------------------------

@@ -171,7 +171,7 @@ def _domain(text: str) -> str:
 def _listen(name: str, text: str) -> Listen:
     host, _, port = text.rpartition(":")
     try:
-        address = ip_address(host.strip("[]") or "0.0.0.0")
+        address = ip_address(host.strip("[]"))
         number = int(port)
         if number not in _PORTS:
             raise ValueError(port)  # noqa: TRY301  # one message for every mistake

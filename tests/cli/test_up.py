@@ -57,6 +57,14 @@ def test_up_gives_up_when_its_time_is_over(run: Run, daemon: FakeNode) -> None:
     assert "not running after 0.03 s" in said.err
 
 
+def test_a_server_that_does_not_answer_is_said_once(run: Run, daemon: FakeNode) -> None:
+    daemon.down_server = "https://mesh.example does not answer: no route to host"
+    said = run("up", "--timeout", "100ms")
+
+    assert said.code == 3
+    assert said.err.count("no route to host; still trying") == 1
+
+
 def test_a_key_can_come_from_a_file(run: Run, daemon: FakeNode, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(f"{GOOD_KEY}\n")

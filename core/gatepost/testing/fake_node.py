@@ -127,6 +127,7 @@ class FakeNode:
     peers: tuple[PeerDocument, ...] = (_FAR, _AWAY)
     installed: dict[str, PluginDocument] = field(default_factory=_plugins)
     approved: tuple[str, ...] = ()
+    down_server: str = ""  # what is said of a coordination server that does not answer
     looks: int = 0
     approved_at: int = 3  # at which look a sign-in is found approved
     pings: int = 0
@@ -161,7 +162,10 @@ class FakeNode:
     async def up(self, request: UpRequest) -> Status:
         await self.change_settings(request)
         self.looks, self.notices = 0, ()
-        if request.auth_key == GOOD_KEY or (self.state == "Stopped" and self.approved):
+        if self.down_server:
+            self.state = "Starting"
+            self.notices = (NoticeDocument(code="server-unreachable", text=self.down_server),)
+        elif request.auth_key == GOOD_KEY or (self.state == "Stopped" and self.approved):
             self._run()
         elif request.auth_key is not None:
             self.state = "NeedsLogin"

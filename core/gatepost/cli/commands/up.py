@@ -45,9 +45,12 @@ def up(
 def _follow(session: Session, status: Status, timeout: float, *, as_json: bool) -> None:
     """Show what must be done by a person, until the node runs or the time is over."""
     started = session.now()
-    shown = ""
+    shown = warned = ""
     while status.state != "Running":
         _raise_if_refused(status)
+        if (away := _unreachable(status)) and away != warned:
+            warned = away
+            click.echo(f"{away}; still trying", err=True)
         step = status.auth_url or status.state * (status.state == "NeedsMachineAuth")
         if step and step != shown:
             shown = step
@@ -70,6 +73,10 @@ def _raise_if_refused(status: Status) -> None:
     refused = (n for n in status.notices if n.code.startswith("login") and n.level == "error")
     if status.state == "NeedsLogin" and (notice := next(refused, None)):
         raise RefusedError(notice.text)
+
+
+def _unreachable(status: Status) -> str:
+    return next((n.text for n in status.notices if n.code == "server-unreachable"), "")
 
 
 def _show_step(status: Status, *, as_json: bool) -> None:

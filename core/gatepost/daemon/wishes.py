@@ -43,6 +43,7 @@ class Wishes:
     merged: Desired = NOTHING  # of the last round: what plugins want, in their nouns
     lowered: Desired = NOTHING  # of the last round: what the kernel shall hold
     _version: int = -1
+    _advertised: tuple[IPNetwork, ...] = ()
 
     async def desire(self) -> Desired | None:
         """Return what the kernel shall hold; None while that is not known."""
@@ -64,11 +65,17 @@ class Wishes:
         return tuple(r.name for r in self.lowered.resources.values() if isinstance(r, Sysctl))
 
     def advertised(self) -> tuple[IPNetwork, ...]:
-        """Return what is offered; asks the plugins first, so that nothing is withdrawn unasked."""
-        if self.inputs.wanted:
+        """Return what is offered.
+
+        The plugins are asked first, and while they cannot be, because there is no
+        netmap, the last answer counts: else every start and every login would
+        withdraw the routes for a moment, and traffic with them.
+        """
+        if self.inputs.wanted and self.inputs.netmap is not None:
             self._ask()
-        found = (r.prefix for r in self.merged.resources.values() if isinstance(r, Advertise))
-        return tuple(sorted(found, key=lambda n: (n.version, n)))
+            found = (r.prefix for r in self.merged.resources.values() if isinstance(r, Advertise))
+            self._advertised = tuple(sorted(found, key=lambda n: (n.version, n)))
+        return self._advertised
 
     def announced(self) -> dict[str, str]:
         found = (r for r in self.merged.resources.values() if isinstance(r, Announce))

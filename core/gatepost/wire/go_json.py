@@ -58,7 +58,10 @@ def _write_key(value: object) -> str:
 
 def _read_key(kind: type[Any], value: object) -> object:
     if issubclass(kind, Key) and isinstance(value, str):
-        return kind.parse(value) if value else kind.zero()
+        try:
+            return kind.parse(value) if value else kind.zero()
+        except Malformed as error:
+            raise ValueError(str(error)) from error  # the decoder adds where it stands
     raise NotImplementedError(f"{kind.__name__} has no JSON form")
 
 

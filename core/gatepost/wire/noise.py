@@ -256,7 +256,8 @@ def _read_error(message: bytes) -> str:
     length: int = _HEAD.unpack_from(message)[1]
     if len(message) != _HEAD.size + length:
         raise Malformed(f"the error text has {len(message) - _HEAD.size} bytes, not {length}")
-    return message[_HEAD.size :].decode("utf-8", "replace")
+    text = message[_HEAD.size :].decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 class _Symmetric:

@@ -7,6 +7,7 @@ import json
 import pytest
 from tests.cli.conftest import Run
 
+from gatepost.model.status import PluginDocument
 from gatepost.testing.fake_node import FakeNode
 
 
@@ -50,6 +51,14 @@ def test_show_prints_settings(run: Run) -> None:
     run("plugin", "set", "subnet-router", "networks=10.1.0.0/16")
 
     assert "10.1.0.0/16" in run("plugin", "show", "subnet-router").out
+
+
+def test_a_plugin_that_is_off_must_be_switched_on_first(run: Run, daemon: FakeNode) -> None:
+    daemon.installed["off"] = PluginDocument(name="off", title="", summary="", enabled=False)
+    said = run("plugin", "set", "off", "a=b")
+
+    assert said.code == 1
+    assert "gatepost plugin enable off" in said.err
 
 
 @pytest.mark.usefixtures("daemon")

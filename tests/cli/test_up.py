@@ -49,6 +49,15 @@ def test_a_refused_key_is_an_error_with_the_reason(run: Run, daemon: FakeNode) -
     assert daemon.state == "NeedsLogin"
 
 
+def test_a_forced_sign_in_waits_for_the_new_key(run: Run, daemon: FakeNode) -> None:
+    run("up", "--auth-key", GOOD_KEY)
+    said = run("up", "--force-reauth")
+
+    assert said.code == 0
+    assert AUTH_URL in said.err
+    assert daemon.logins == 2
+
+
 def test_up_gives_up_when_its_time_is_over(run: Run, daemon: FakeNode) -> None:
     daemon.approved_at = 1_000_000
     said = run("up", "--timeout", "30ms")

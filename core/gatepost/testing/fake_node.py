@@ -34,7 +34,7 @@ AUTH_URL = "https://mesh.example/register/abc123"
 _ME = SelfDocument(
     id=1,
     name="gate.mesh.example",
-    key="nodekey:" + "11" * 32,
+    key="",  # a new one with every login
     addresses=("100.64.0.1", "fd7a:115c:a1e0::1"),
     user="alice",
 )
@@ -131,6 +131,7 @@ class FakeNode:
     looks: int = 0
     approved_at: int = 3  # at which look a sign-in is found approved
     pings: int = 0
+    logins: int = 0
 
     async def version(self) -> VersionDocument:
         return VersionDocument(version="0.1.0", capability=130, python="3.11")
@@ -147,7 +148,7 @@ class FakeNode:
             auth_url=self.auth_url,
             control_connected=known,
             domain="mesh.example" if known else "",
-            node=_ME if known else None,
+            node=replace(_ME, key=f"nodekey:{self.logins:064x}") if known else None,
             wireguard=WireGuardDocument(
                 backend="wireguard-go", device="gatepost0", port=41641, mtu=1280
             ),
@@ -165,6 +166,8 @@ class FakeNode:
         if self.down_server:
             self.state = "Starting"
             self.notices = (NoticeDocument(code="server-unreachable", text=self.down_server),)
+        elif request.force_reauth and request.auth_key is None:
+            self.auth_url = AUTH_URL  # the node goes on with its old key until then
         elif request.auth_key == GOOD_KEY or (self.state == "Stopped" and self.approved):
             self._run()
         elif request.auth_key is not None:
@@ -176,6 +179,7 @@ class FakeNode:
         return await self.status(peers=False)
 
     def _run(self) -> None:
+        self.logins += 1
         self.state, self.auth_url = "Running", ""
 
     async def down(self) -> Status:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gatepost.errors import NotFoundError, SettingsError
+from gatepost.errors import NotFoundError, RefusedError, SettingsError
 from gatepost.model.status import FieldDocument, PluginDocument
 
 Value = str | int | float | bool | list[str] | None
@@ -15,8 +15,15 @@ _SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False,
 def parse_assignments(plugin: PluginDocument, words: tuple[str, ...]) -> dict[str, Value]:
     """Return settings by name; raise SettingsError for a word that does not fit.
 
+    Raises RefusedError for a plugin that is off: the daemon does not import it then.
+
     The daemon checks again what only the plugin knows (is it a network?).
     """
+    if not plugin.enabled and not plugin.fields:
+        raise RefusedError(
+            f"{plugin.name} is off, and its settings are known only when it is on",
+            hint=f"switch it on: gatepost plugin enable {plugin.name}",
+        )
     fields = {field.name: field for field in plugin.fields}
     settings: dict[str, Value] = {}
     for word in words:

@@ -34,20 +34,27 @@ def up(
     /,
     *,
     auth_key: str | None,
+    force_reauth: bool,
     timeout: float,
     as_json: bool,
     **settings: Any,  # Any: the shared flags, see make_request
 ) -> None:
-    request = make_request(auth_key=read_auth_key(auth_key), **settings)
-    _follow(session, session.node.up(request), timeout, as_json=as_json)
+    request = make_request(auth_key=read_auth_key(auth_key), force_reauth=force_reauth, **settings)
+    before = _key(session.node.status(peers=False)) if force_reauth else ""
+    _follow(session, session.node.up(request), timeout, before, as_json=as_json)
 
 
-def _follow(session: Session, status: Status, timeout: float, *, as_json: bool) -> None:
-    """Show what must be done by a person, until the node runs or the time is over."""
+def _follow(
+    session: Session, status: Status, timeout: float, before: str, *, as_json: bool
+) -> None:
+    """Show what must be done by a person, until the node runs or the time is over.
+
+    `before` is the key that must be another by then, or "".
+    """
     started = session.now()
     shown = warned = ""
-    while status.state != "Running":
-        _raise_if_refused(status)
+    while status.state != "Running" or (before and _key(status) == before):
+        _raise_if_refused(status, always=bool(before))
         if (away := _unreachable(status)) and away != warned:
             warned = away
             click.echo(f"{away}; still trying", err=True)
@@ -69,9 +76,13 @@ def _follow(session: Session, status: Status, timeout: float, *, as_json: bool) 
         click.echo("Success.", err=True)
 
 
-def _raise_if_refused(status: Status) -> None:
+def _key(status: Status) -> str:
+    return status.node.key if status.node else ""
+
+
+def _raise_if_refused(status: Status, *, always: bool) -> None:
     refused = (n for n in status.notices if n.code.startswith("login") and n.level == "error")
-    if status.state == "NeedsLogin" and (notice := next(refused, None)):
+    if (always or status.state == "NeedsLogin") and (notice := next(refused, None)):
         raise RefusedError(notice.text)
 
 

@@ -93,6 +93,18 @@ def test_down_and_up_do_as_they_say(inside: Page, node: FakeNode) -> None:
     assert (stopped, node.state) == ("Stopped", "Running")
 
 
+@pytest.mark.parametrize("address", ["100.64.0.9", "fd7a:115c:a1e0::9"])
+def test_who_comes_through_the_mesh_is_asked_before_it_goes_down(
+    inside: Page, node: FakeNode, address: str
+) -> None:
+    asked = inside.send("/down", address)
+    before = node.state
+    inside.send("/down", address, sure="yes")
+
+    assert "You look at this page through the mesh" in asked.text
+    assert (before, node.state) == ("Running", "Stopped")
+
+
 def test_networks_make_the_round_trip(inside: Page, node: FakeNode) -> None:
     node.approved = ("10.1.0.0/16",)
     networks = "10.1.0.0/16\nfd00:1::/64, 10.2.0.0/16"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
@@ -11,6 +13,7 @@ from gatepost_webui.context import web
 
 page = Blueprint("box", __name__)
 
+_MESH = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
 _SHOWN = 200  # peers on one page; the search finds the others
 
 
@@ -38,9 +41,20 @@ def up() -> Response:
 
 
 @page.post("/down")
-def down() -> Response:
+def down() -> Response | str:
+    if _is_through_mesh() and request.form.get("sure") != "yes":
+        return render_template("sure.html")
     web().node.down()
     return redirect(url_for("box.status"))
+
+
+def _is_through_mesh() -> bool:
+    """Say whether the browser would lose this page with the mesh."""
+    try:
+        address = ip_address(request.remote_addr or "")
+    except ValueError:
+        return False
+    return any(address in network for network in _MESH)
 
 
 def _has(peer: PeerDocument, wanted: str) -> bool:

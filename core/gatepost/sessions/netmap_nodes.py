@@ -44,11 +44,15 @@ def parse_network(text: str) -> IPNetwork:
 def parse_endpoint(text: str) -> Endpoint:
     """Read `1.2.3.4:5` or `[v6]:5`."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 < int(port) <= _PORT_LIMIT:
+    if not colon or not _is_number(port) or not 0 < int(port) <= _PORT_LIMIT:
         raise Malformed(f"{text!r} is not address:port")
     if host.startswith("[") != (":" in host):
         raise Malformed(f"{text!r} is not address:port")
     return Endpoint(parse_address(host.removeprefix("[").removesuffix("]")), int(port))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
 
 
 def parse_node(wire: netmap.MapNode) -> Node:
@@ -102,7 +106,7 @@ def _home(wire: netmap.MapNode) -> int:
     region = wire.home_derp
     if not region and wire.derp.startswith(_LEGACY_DERP):
         text = wire.derp.removeprefix(_LEGACY_DERP)
-        region = int(text) if text.isdecimal() else -1
+        region = int(text) if _is_number(text) else -1
     if not 0 <= region <= _REGION_LIMIT:
         raise Malformed(f"home relay region {region} is not 0 to {_REGION_LIMIT}")
     return region

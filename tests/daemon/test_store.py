@@ -11,7 +11,7 @@ import pytest
 
 from gatepost.daemon import seal
 from gatepost.daemon.files import write_atomically
-from gatepost.daemon.store import IDENTITY, Store
+from gatepost.daemon.store import DISCO, IDENTITY, Store
 from gatepost.errors import StateError
 from gatepost.testing.makers import make_private
 
@@ -146,3 +146,19 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_litter(
 
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_disco_key_is_the_same_after_a_restart(directory: Path) -> None:
+    """Peers would not answer another one until the coordination server told them of it."""
+    first = Store.open(directory)
+    key = first.load_disco()
+    first.close()
+
+    assert Store.open(directory).load_disco() == key
+
+
+def test_a_spoiled_disco_key_is_replaced(directory: Path) -> None:
+    store = Store.open(directory)
+    store.save(DISCO, b"nonsense")
+
+    assert store.load_disco() == store.load_disco()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import secrets
 import signal
 import sys
 import time
@@ -114,7 +113,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     keeper = Keeper(store, store.load_identity())
     stack.push_async_callback(keeper.close)
     file = SettingsFile(options.settings)
-    me = myself(wireguard_port(file))
+    me = myself(wireguard_port(file), store.load_disco())
     netlink = Netlink()
     stack.callback(netlink.close)
     wireguard = await find_wireguard(netlink, options.state_directory)
@@ -179,9 +178,8 @@ def own_probes(surroundings: Surroundings) -> tuple[Probe, ...]:
     return (LocalNetworksProbe(surroundings), LinksProbe(surroundings), FactsProbe(FACTS))
 
 
-def myself(port: int) -> Myself:
-    """Say what this daemon is; its disco key is new at every start."""
-    disco = DiscoPrivate(secrets.token_bytes(32))
+def myself(port: int, disco: DiscoPrivate) -> Myself:
+    """Say what this daemon is."""
     facts = read_machine_facts()
     return Myself(facts=facts, disco=disco, version=CAPABILITY_VERSION, port=port)
 

@@ -7,6 +7,7 @@ it ends. Every method may wait for the disk: not for the event loop's thread.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,13 @@ import msgspec
 from gatepost.daemon.files import write_atomically
 from gatepost.daemon.seal import Seal, credentials_directory, find_seal, read_machine_id
 from gatepost.errors import Malformed, StateError
-from gatepost.model.keys import MachinePrivate, NodePrivate
+from gatepost.model.keys import DiscoPrivate, MachinePrivate, NodePrivate
+
+log = logging.getLogger(__name__)
 
 IDENTITY = "identity"
 NETMAP = "netmap"
+DISCO = "disco"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +116,26 @@ class Store:
             raise StateError(
                 f"{path} holds something else than an identity: move it away and log in anew"
             ) from error
+
+    def load_disco(self) -> DiscoPrivate:
+        """Return the disco key; made, and saved, on the first use.
+
+        It stays the same over a restart, because peers learn a new one from the
+        coordination server only: without it, they would not answer us any more.
+        A full disk does not keep us from starting with a new one.
+        """
+        raw = self.load(DISCO)
+        if raw is not None:
+            try:
+                return DiscoPrivate.parse(raw.decode("ascii", "replace"))
+            except Malformed:
+                log.warning("%s holds no disco key: making a new one", self.directory / DISCO)
+        key = DiscoPrivate(os.urandom(32))
+        try:
+            self.save(DISCO, key.reveal().encode())
+        except StateError as error:
+            log.warning("%s", error)
+        return key
 
     def save_identity(self, identity: Identity) -> None:
         stored = _Stored(

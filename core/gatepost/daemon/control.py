@@ -227,7 +227,7 @@ class Control:
     def _on_url(self, url: str) -> None:
         """Show where to log in; a node that the server knew before is then one no more."""
         self.standing.auth_url = url
-        self.standing.connected = bool(url)
+        self.standing.connected, self.standing.trouble = bool(url), ""
         if url and self._keeper.identity.node is not None and not self._is_renewal():
             self._end_of_key()
 
@@ -303,6 +303,7 @@ class Control:
 
     # --- when things go wrong -----------------------------------------------------
     async def _refused(self, error: RefusedError) -> None:
+        self.standing.trouble = ""  # it does answer
         if self._registered:  # the server does not know us on the map: ask what we are to it
             log.warning("the server refuses the map: %s", error)
             self._registered = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gatepost.model import owned
@@ -36,7 +38,7 @@ ip -batch - <<< "address flush dev lo to 172.20.0.0/16"
 """
 
 
-def state(box: Box) -> tuple[str, ...]:
+def state(box: Box) -> dict[str, str]:
     """Return what the kernel holds of ours, without handles, counters and indexes."""
     machine = box.site.box
     commands = (
@@ -44,11 +46,20 @@ def state(box: Box) -> tuple[str, ...]:
         ("ip", "route", "show", "table", TABLE),
         ("ip", "-6", "route", "show", "table", TABLE),
         ("ip", "rule"),
-        ("nft", "-s", "list", "ruleset"),
+        ("nft", "-s", "list", "table", "inet", owned.NFT_TABLE),
+        ("nft", "-s", "list", "table", "inet", owned.NFT_PATH_TABLE),
         ("sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"),
     )
-    outputs = (machine.attempt(*command).stdout for command in commands)
-    return tuple(text.partition(": ")[2] if "gatepost0 " in text else text for text in outputs)
+    outputs = {" ".join(command): machine.attempt(*command).stdout for command in commands}
+    return {name: re.sub(r"^\d+: +", "", text, flags=re.MULTILINE) for name, text in outputs.items()}
+
+
+def difference(before: dict[str, str], after: dict[str, str]) -> str:
+    return "\n".join(
+        f"{name}: {before[name]!r} is not {after[name]!r}"
+        for name in before
+        if before[name] != after[name]
+    )
 
 
 @pytest.mark.parametrize("what", DAMAGE)
@@ -60,7 +71,7 @@ def test_it_is_restored(lab: Lab, what: str) -> None:
     wait_for(
         lambda: True if state(box) == before else None,
         seconds=ROUND,
-        otherwise=lambda: f"{before}\n is not\n{state(box)}\n{box.daemon.tail()}",
+        otherwise=lambda: f"{difference(before, state(box))}\n{box.daemon.tail()}",
     )
     await_pairs(lab.sites)
 

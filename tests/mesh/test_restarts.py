@@ -27,6 +27,7 @@ def lossless_traffic(source: Site, destination: Site) -> Generator[None]:
     command = ("ping", "-n", "-q", "-i", PING_EVERY, str(destination.host_v4))
     ping = source.host.start(*command, output=subprocess.PIPE)
     yield
+    source.host.run("ping", "-q", "-c", "30", "-i", PING_EVERY, str(destination.host_v4))
     source.host.run("pkill", f"-{signal.SIGINT.value}", "-x", "ping")
     report = ping.communicate(timeout=10)[0]
     sent, received = re.findall(r"(\d+) packets transmitted, (\d+) received", report)[0]

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gatepost.errors import GatepostError
-from gatepost.model.status import UpRequest
+from gatepost.model.admin import NodeRequest
 from gatepost.testing.lab_boxes import PROGRAMS, Box
 from gatepost.testing.lab_mesh import Lab, ground, start
 from gatepost.testing.lab_proof import await_pairs
@@ -52,9 +51,12 @@ def test_a_full_disk_stops_no_traffic_and_costs_no_state(small_disk: Lab) -> Non
     box = small_disk.boxes["b"]
     node = box.client.status().node
     fill(box)
-    with pytest.raises(GatepostError):
-        box.client.change_settings(UpRequest(hostname="x" * 70))
-    small_disk.boxes["a"].client.change_settings(UpRequest(accept_routes=True))
+    other = next(n for n in small_disk.coordination.client.nodes() if n.name == "box-a")
+    small_disk.coordination.client.change_node(str(other.id), NodeRequest(approved_routes=()))
+    box.await_status(
+        lambda s: any(notice.code == "state-not-saved" for notice in s.notices), "notice"
+    )
+    small_disk.approve(small_disk.boxes["a"])
     await_pairs(small_disk.sites)
     box.daemon.signal("KILL")
     box.daemon.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -54,19 +55,21 @@ def node_id(lab: Lab, box: Box) -> str:
 def masquerading(lab: Lab) -> Iterator[Lab]:
     box = lab.boxes["c"]
     box.client.change_settings(UpRequest(snat_subnet_routes=True))
-    machine = box.site.box
-    wait_for(
-        lambda: True if "masquerade" in machine.run("nft", "list", "ruleset") else None,
-        seconds=5,
-        otherwise=lambda: machine.run("nft", "list", "ruleset"),
-    )
+    await_masqueraded(box, (str(box.site.lan_v4),))
     yield lab
     box.client.change_settings(UpRequest(snat_subnet_routes=False))
-    wait_for(
-        lambda: True if "masquerade" not in machine.run("nft", "list", "ruleset") else None,
-        seconds=5,
-        otherwise=lambda: machine.run("nft", "list", "ruleset"),
-    )
+    await_masqueraded(box, ())
+
+
+def await_masqueraded(box: Box, networks: tuple[str, ...]) -> None:
+    """Wait until the packet filter masquerades towards exactly these IPv4 networks."""
+
+    def look() -> bool | None:
+        table = ("nft", "list", "set", "inet", owned.NFT_TABLE, "masquerade4")
+        found = re.findall(r"[\d.]+/\d+", box.site.box.attempt(*table).stdout)
+        return True if tuple(found) == networks else None
+
+    wait_for(look, seconds=5, otherwise=lambda: f"not {networks}:\n{box.daemon.tail()}")
 
 
 def test_without_masquerade_a_host_sees_who_is_there(lab: Lab) -> None:
@@ -109,8 +112,12 @@ def test_the_filter_refuses_what_a_peer_was_not_given(lab: Lab) -> None:
     """A peer that ignores the netmap gets nowhere: not beside the LAN, and not to loopback."""
     thief, victim = lab.boxes["b"], lab.boxes["c"]
     beside = "10.99.0.1"
-    victim.site.box.ip("link add beside0 type dummy", f"address add {beside}/24 dev beside0")
-    victim.site.box.ip("link set beside0 up")
+    victim.site.box.ip(
+        "link add beside0 type veth peer name beside1",
+        f"address add {beside}/24 dev beside0",
+        "link set beside0 up",
+        "link set beside1 up",
+    )
     thief.daemon.signal("KILL")  # it would put things right
     try:
         key = public_key(victim)

@@ -127,8 +127,16 @@ class Box:
         self, wanted: Callable[[Status], bool], what: str, seconds: float = START_TIMEOUT
     ) -> Status:
         """Wait until the status is as wanted; raise LabError, which names `what`, when late."""
+
+        def look() -> Status | None:
+            try:
+                status = self.client.status()
+            except UnreachableError as error:
+                raise LabError(f"{self.name}: {error}; its log:\n{self.daemon.tail()}") from error
+            return status if wanted(status) else None
+
         return wait_for(
-            lambda: status if wanted(status := self.client.status()) else None,
+            look,
             seconds=seconds,
             otherwise=lambda: (
                 f"{self.name}: no {what} within {seconds:g} s; status:\n"

@@ -225,6 +225,17 @@ def test_wireguard_that_roamed_is_called_back_or_followed() -> None:
     assert Moved(PEER, ByUdp(FAR)) in session.take()
 
 
+def test_following_wireguard_does_not_prolong_what_a_pong_proved() -> None:
+    session, now = make_state(State.DIRECT)
+    roamed = [Counters(key=PEER, endpoint=FAR, received=5, sent=5)]
+    session.on_counters(roamed, now)
+    answer(session, FAR, session.take(), now + 0.02)
+    session.on_counters([Counters(key=PEER, endpoint=NEAR, received=6, sent=6)], now + 6)
+    session.on_timer(now + 6.6)
+
+    assert state(session, now + 6.6) is State.SEEKING
+
+
 def test_roaming_while_derp_carries_is_undone_and_looked_into() -> None:
     session, now = make_state(State.SEEKING)
     session.take()

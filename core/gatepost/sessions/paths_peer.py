@@ -353,12 +353,12 @@ class PeerPath:
             self._use(candidate, now)
 
     def _use(self, candidate: Candidate, now: float) -> None:
-        """Move to an address that has just answered."""
+        """Move to an address that answered lately; it is trusted no longer than its pong."""
         self._best = candidate
         self._followed = None
         self._tries = 0
-        self.trust_until = now + TRUST
-        self.heartbeat_at = now + HEARTBEAT
+        self.trust_until = candidate.answered + TRUST
+        self.heartbeat_at = candidate.answered + HEARTBEAT
         self.upgrade_at = now + UPGRADE
         self._node.out.append(Moved(self.facts.key, candidate.way))
         if packet := self.handshake.waiting():

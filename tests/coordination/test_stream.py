@@ -191,12 +191,12 @@ async def test_silence_is_broken_in_time_and_only_then(tmp_path: Path) -> None:
 async def test_a_message_puts_the_keep_alive_off(tmp_path: Path) -> None:
     async with running_bed(tmp_path) as bed, aclosing(bed.open(1)) as stream:
         await take(stream)
-        await bed.pass_time(KEEP_ALIVE - 10)
+        await bed.pass_time(KEEP_ALIVE / 2)
         await bed.endpoints(2, "198.51.100.2:2")
         assert not (await take(stream)).keep_alive
         waiting = asyncio.gather(take(stream))
         await asyncio.sleep(BATCH)
-        await bed.pass_time(KEEP_ALIVE - 10)
+        await bed.pass_time(KEEP_ALIVE / 2 + KEEP_ALIVE_JITTER - 1)
         await asyncio.sleep(BATCH)
 
         assert not waiting.done()

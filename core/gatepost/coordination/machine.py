@@ -5,9 +5,11 @@ Source: protocol document 1.6 to 1.9.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -28,6 +30,7 @@ from gatepost.wire.register import RegisterRequest
 
 log = logging.getLogger(__name__)
 
+_FAREWELL = 90.0  # seconds; a client gives up a silent stream after 120
 _NOBODYS_ID = (1 << 53) - 1  # the largest that clients take; ids count up from 1
 _Handler = Callable[[ControlRequest], Awaitable[ControlResponse]]
 # Known to clients and not offered; a client copes with "not implemented".
@@ -106,7 +109,7 @@ class MachineApi:
         frame = self._messages.eviction(
             asked.node_key, request.machine, _NOBODYS_ID, asked.compress
         )
-        return ControlResponse(stream=_only(frame))
+        return ControlResponse(stream=_then_silence(frame, request.closed))
 
     async def _update(self, record: NodeRecord, asked: MapRequest) -> None:
         """Take what a node says about itself; what did not change costs nothing."""
@@ -159,8 +162,15 @@ def _is_form_of(label: str, wanted: str) -> bool:
     return label == wanted or (number.isdigit() and bool(head) and wanted.startswith(head))
 
 
-async def _only(frame: bytes) -> AsyncGenerator[bytes]:
+async def _then_silence(frame: bytes, closed: asyncio.Event) -> AsyncGenerator[bytes]:
+    """Yield one frame and keep the stream open.
+
+    A client polls again the moment its stream ends, also when it has just been
+    told to log in: an official one was seen doing that 80 times a second.
+    """
     yield frame
+    with suppress(TimeoutError):
+        await asyncio.wait_for(closed.wait(), _FAREWELL)
 
 
 def _unknown(request: ControlRequest) -> ControlResponse:

@@ -71,10 +71,12 @@ class Registrar:
         self._failures = FailureLimit()
 
     async def register(self, request: RegisterRequest, caller: Caller) -> RegisterResponse:
-        """Answer a request; raise `TooManyError` when its source failed too often."""
-        known = self._ledger.world.records.node_by_key(request.node_key)
-        if known is None and (wait := self._failures.wait(caller.source, self._ledger.now)):
-            raise TooManyError(wait)
+        """Answer a request; raise `TooManyError` when its source failed too often.
+
+        A valid key is never made to wait: another machine behind the same
+        address may be the one that fails. Keys are too long to be guessed; the
+        limit is against floods.
+        """
         try:
             if request.followup:
                 await self._follow_up(request, caller)
@@ -82,8 +84,10 @@ class Registrar:
                 lambda records: decide(records, request, caller.machine, self._terms())
             )
             return await self._answer(outcome, request, caller)
+        except TooManyError:
+            raise
         except (RefusedError, Malformed) as error:
-            self._failures.fail(caller.source, self._ledger.now)
+            self._count_failure(caller)
             log.info("registration from %s refused: %s", caller.source, error)
             return RegisterResponse(error=str(error))
         except StateError:
@@ -106,6 +110,11 @@ class Registrar:
         record = await self._ledger.change(decision)
         login.decide("approved")
         return record
+
+    def _count_failure(self, caller: Caller) -> None:
+        if wait := self._failures.wait(caller.source, self._ledger.now):
+            raise TooManyError(wait)
+        self._failures.fail(caller.source, self._ledger.now)
 
     def _terms(self) -> Terms:
         return Terms(now=self._ledger.now, key_expiry=self._key_expiry)
@@ -130,8 +139,7 @@ class Registrar:
             case Expired():
                 return RegisterResponse(node_key_expired=True)
             case LoginNeeded():
-                if not request.followup:
-                    self._failures.fail(caller.source, self._ledger.now)
+                self._count_failure(caller)
                 login = self._logins.open(request, caller.machine)
                 return RegisterResponse(auth_url=self._login_url(login.id))
 

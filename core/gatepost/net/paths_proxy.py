@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 from gatepost.model.keys import NodePublic
-from gatepost.model.netmap import Endpoint
+from gatepost.model.netmap import Endpoint, IPAddress
 from gatepost.model.owned import INJECTION_MARK, MARK, PROXY_NETWORK
 from gatepost.net.udp import UdpSocket, packet_info
 from gatepost.sessions.paths_outputs import ByUdp, Local
@@ -121,7 +121,7 @@ class Proxy:
         if raw is None or local is None or local.address.version != version:
             self.dropped += 1
             return
-        content = _datagram(source, local, self._wireguard_port, packet)
+        content = datagram(source, local.address, self._wireguard_port, packet)
         try:
             raw.sendmsg((content,), (packet_info(Local(_ANY[version], local.interface)),), 0,
                         (str(local.address), 0))  # fmt: skip
@@ -174,9 +174,9 @@ def _raw_socket(family: int) -> socket.socket:
     return raw
 
 
-def _datagram(source: Endpoint, local: Local, port: int, payload: bytes) -> bytes:
-    """Return IP header, UDP header and payload."""
-    here, there = local.address.packed, source.address.packed
+def datagram(source: Endpoint, address: IPAddress, port: int, payload: bytes) -> bytes:
+    """Return a whole IP packet from `source` to `port` of our address, of the same version."""
+    here, there = address.packed, source.address.packed
     length = _UDP_HEADER + len(payload)
     if len(here) == 4:  # noqa: PLR2004  # IPv4
         head = _V4.pack(0x45, 0, 0, 0, 0, _HOPS, _UDP, 0, there, here, source.port, port, length, 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 
 from gatepost.model.keys import DiscoPublic, NodePublic
@@ -71,8 +71,12 @@ class Node:
     @property
     def routes(self) -> tuple[IPNetwork, ...]:
         """The networks behind the node: `allowed` without its own addresses."""
-        own = {ip_network(a) for a in self.addresses}
-        return tuple(n for n in self.allowed if n not in own)
+        return tuple(n for n in self.allowed if not self.owns(n))
+
+    def owns(self, prefix: IPNetwork) -> bool:
+        """Say whether a prefix is one of the node's own addresses, alone."""
+        is_host = prefix.prefixlen == prefix.max_prefixlen
+        return is_host and prefix.network_address in self.addresses
 
 
 @dataclass(frozen=True, slots=True)

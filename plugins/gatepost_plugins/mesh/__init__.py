@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 
 from gatepost.api import (
     MESH_V4,
@@ -84,9 +83,8 @@ def _routes(
     mine = set(netmap.me.routes)
     wanted: set[IPNetwork] = {MESH_V4, MESH_V6}
     for peer in peers:
-        own = {ip_network(a) for a in peer.addresses}
         for prefix in peer.allowed:
-            if prefix in own:
+            if peer.owns(prefix):
                 is_route = False
             elif settings.accept_routes and prefix.prefixlen > 0 and prefix not in mine:
                 is_route = True

@@ -19,6 +19,7 @@ from gatepost.testing.lab_mesh import Lab, bring_up
 from gatepost.testing.lab_proof import await_pairs, ping_pairs, transfer
 from gatepost.testing.lab_register import enter, remove_leftovers, write_register
 from gatepost.testing.lab_report import Report, make_report, text
+from gatepost.testing.lab_web import pages
 from gatepost.testing.netns import missing_programs
 from gatepost.testing.topology import Nat
 
@@ -100,16 +101,20 @@ def _prove(lab: Lab, say: Callable[[str], None], seconds: dict[str, float]) -> R
 
 
 def _stay(lab: Lab, say: Callable[[str], None]) -> None:
-    say("")
-    say("to look further, in another terminal:")
-    for box in lab.boxes.values():
-        say(f"  ./run in {box.name} gatepost status")
-    say(f"  ./run in {lab.coordination.site.box.name} gatepost admin nodes list")
-    say(f"  ./run in {lab.sites[1].host.name} ping {lab.sites[2].host_v4}")
-    say("")
-    say("Ctrl-C ends the lab")
-    while True:
-        signal.pause()
+    with pages(lab.boxes.values()) as served:
+        say("")
+        say("to look further, in another terminal:")
+        for box in lab.boxes.values():
+            say(f"  ./run in {box.name} gatepost status")
+        say(f"  ./run in {lab.coordination.site.box.name} gatepost admin nodes list")
+        say(f"  ./run in {lab.sites[1].host.name} ping {lab.sites[2].host_v4}")
+        say("web pages, on this machine:")
+        for page in served:
+            say(f"  {page.box.name}  {page.url}  setup code {page.setup_code}")
+        say("")
+        say("Ctrl-C ends the lab")
+        while True:
+            signal.pause()
 
 
 def _say_to(descriptor: int) -> Callable[[str], None]:

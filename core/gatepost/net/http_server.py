@@ -137,7 +137,7 @@ class HttpConnection(asyncio.Protocol):
             return
         self._wait_for_request()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         self._leave()
         if self._streaming is not None:
             self._streaming.cancel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import os
 import secrets
 import signal
@@ -19,6 +21,7 @@ from gatepost.localapi.admin_client import AdminClient
 from gatepost.model.admin import KeyRequest, UserRequest
 from gatepost.model.keys import DiscoPublic, MachinePrivate, NodePrivate
 from gatepost.net.control_client import ControlClient
+from gatepost.wire.go_json import write_json
 from gatepost.wire.hostinfo import Hostinfo, NetInfo
 from gatepost.wire.netmap import MapRequest, MapResponse
 from gatepost.wire.register import RegisterAuth, RegisterRequest, RegisterResponse
@@ -147,3 +150,25 @@ async def box_of(
         yield Box(client, machine, node or NodePrivate(secrets.token_bytes(32)), name)
     finally:
         await client.close()
+
+
+async def take(stream: AsyncGenerator[MapResponse], limit: float = 5.0) -> MapResponse:
+    return await asyncio.wait_for(anext(stream), limit)
+
+
+async def hear(stream: AsyncGenerator[MapResponse], text: str, limit: float = 1.0) -> MapResponse:
+    """Wait for the message in which this text occurs."""
+    async with asyncio.timeout(limit):
+        async for message in stream:
+            if text in write_json(message).decode():
+                return message
+    raise AssertionError(f"the stream ended without {text}")
+
+
+def get(server: RunningServer, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, body

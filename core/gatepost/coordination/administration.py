@@ -32,6 +32,7 @@ V = TypeVar("V")
 
 _USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}(@[A-Za-z0-9.-]{1,190})?")
 _TAG = re.compile(r"tag:[a-z][a-z0-9-]{0,62}")
+LONGEST_DISPLAY_NAME = 256  # characters
 PREFIX_LENGTH = 16  # characters of a secret that are shown later
 LONGEST_KEY = 366 * 86400.0  # seconds that a pre-auth key may live
 
@@ -157,8 +158,8 @@ def _user_name(name: str) -> str:
 
 
 def _display_name(name: str) -> str:
-    if len(name) > 256 or not name.isprintable():  # noqa: PLR2004
-        raise SettingsError("a display name has up to 256 printable characters")
+    if len(name) > LONGEST_DISPLAY_NAME or not name.isprintable():
+        raise SettingsError(f"a display name has up to {LONGEST_DISPLAY_NAME} printable characters")
     return name
 
 

@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,6 +48,7 @@ from gatepost.net.stun_server import serve_stun
 log = logging.getLogger("gatepost.coordination")
 
 TICK = 1.0  # seconds
+DATABASE = "coordination.sqlite"
 _HTTP_PORT = 80
 _LIMITS = Limits(body=64 << 10, connections=8192, idle=60.0)
 _SOCKET_MODE = 0o660
@@ -83,30 +84,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
     """Build everything, serve until SIGTERM or SIGINT, and end in good order."""
     loop = asyncio.get_running_loop()
-    wall: Callable[[], float] = lambda: datetime.now(UTC).timestamp()  # noqa: E731
     async with AsyncExitStack() as stack:
         http = [tcp_socket("listen", a) for a in settings.listen]
         https = [tcp_socket("listen-tls", a) for a in settings.listen_tls]
         stun = serve_stun([udp_socket("stun", a) for a in settings.stun])
         stack.callback(stun.close)
 
-        noise_private = noise_key(directory)
+        private = noise_key(directory)
         certificate = certificate_of(settings, directory, datetime.now(UTC))
-        plain_on_80 = any(a.port == _HTTP_PORT for a in settings.listen)
-        derp_map = relay_map(settings.derp, certificate.pin, plain_on_80=plain_on_80)
-        mesh = Mesh(domain=settings.domain, derp_map=derp_map)
-
-        store = Store(directory / "coordination.sqlite")
-        stack.callback(store.close)
-        records, reports = store.read()
-        clock = steady(wall, max(FLOOR, newest(records, reports)))
-        ledger = Ledger(store, records, reports, clock)
-
+        mesh = _mesh(settings, certificate.pin)
+        ledger = _open_ledger(directory / DATABASE, stack)
         extensions = load_extensions(entry_points(group="gatepost.plugins"), settings)
         messages = Messages(mesh, Everybody(), extensions.items)
         presences = Presences(ledger, loop.time, settings.ephemeral_timeout)
         streams = Streams(ledger, messages, presences, loop.time, _fraction)
-        logins = Logins(clock, lambda: secrets.token_urlsafe(18))
+        logins = Logins(lambda: ledger.now, lambda: secrets.token_urlsafe(18))
         registrar = Registrar(
             ledger,
             logins,
@@ -118,13 +110,12 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
         async def admit(key: NodePublic, _source: str) -> bool:
             return await admits(ledger, key)
 
-        machine = MachineApi(ledger, registrar, streams, messages)
-        noise = NoiseServer(noise_private, machine.handle)
+        noise = NoiseServer(private, MachineApi(ledger, registrar, streams, messages).handle)
         stack.push_async_callback(noise.close)
         derp = DerpServer(derp_key(directory), admit) if settings.derp else None
         if derp is not None:
             stack.push_async_callback(derp.close)
-        front = Front(ledger, logins, noise, derp, noise_private.public)
+        front = Front(ledger, logins, noise, derp, private.public)
         for sockets, context in ((http, None), (https, certificate.context)):
             server = await serve(front.handle, sockets, tls=context, limits=_LIMITS)
             stack.push_async_callback(server.close)
@@ -135,13 +126,29 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
             streams,
             mesh,
             server_url=settings.server_url,
-            public_key=noise_private.public,
+            public_key=private.public,
         )
-        local = await serve_local(
-            admin.router(only_members(os.getuid())), socket_path, mode=_SOCKET_MODE
-        )
+        guard = only_members(os.getuid())
+        local = await serve_local(admin.router(guard), socket_path, mode=_SOCKET_MODE)
         stack.push_async_callback(local.close)
         await _serve_until_told(ledger, streams, presences, settings)
+
+
+def _mesh(settings: Settings, pin: str) -> Mesh:
+    plain_on_80 = any(a.port == _HTTP_PORT for a in settings.listen)
+    derp_map = relay_map(settings.derp, pin, plain_on_80=plain_on_80)
+    return Mesh(domain=settings.domain, derp_map=derp_map)
+
+
+def _open_ledger(path: Path, stack: AsyncExitStack) -> Ledger:
+    """Open the database; the clock starts no earlier than the newest moment in it."""
+    store = Store(path)
+    stack.callback(store.close)
+    records, reports = store.read()
+    clock = steady(
+        lambda: datetime.now(UTC).timestamp(), floor=max(FLOOR, newest(records, reports))
+    )
+    return Ledger(store, records, reports, clock)
 
 
 async def _serve_until_told(

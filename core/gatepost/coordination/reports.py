@@ -59,7 +59,7 @@ def _endpoint(text: str) -> str:
     host, _, port = text.rpartition(":")
     try:
         address = ip_address(host[1:-1] if host.startswith("[") else host)
-        if (address.version == 6) != host.startswith("["):  # noqa: PLR2004
+        if (address.version == 6) != host.startswith("["):  # noqa: PLR2004  # IP versions and the last port need no name
             raise ValueError(host)  # noqa: TRY301  # one message for every mistake
         if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535):  # noqa: PLR2004
             raise ValueError(port)  # noqa: TRY301

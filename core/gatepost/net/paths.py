@@ -277,6 +277,7 @@ class PathService:
         self._derp.set_regions(self._survey.regions)
         if len(self._survey.regions) == 1 or self.home:
             self._own.choose(self._survey.regions)
+        self._derp.set_home(self.home)
         self._publish(fresh=False)
         self._survey.hurry()
 

@@ -326,5 +326,6 @@ class Control:
         """Wait before the next try, with jitter so that a mesh does not come back as one."""
         jitter = 0.75 + secrets.randbelow(500) / 1000
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), self._retry * jitter)
+            async with asyncio.timeout(self._retry * jitter):
+                await self._changed.wait()
         self._retry = min(self._retry * 2, LAST_RETRY)

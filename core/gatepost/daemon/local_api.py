@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Literal, Protocol, cast
 
 import msgspec
 
@@ -22,15 +22,13 @@ from gatepost.daemon.login import LoginRequest
 from gatepost.daemon.ping import find_target, ping_peer
 from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.settings_file import BoxSettings, Edit
-from gatepost.daemon.status import Facts, Login, make_status
+from gatepost.daemon.status import Facts, Login, PeerNumbers, make_status
 from gatepost.daemon.wishes import Wishes
 from gatepost.engine.explain import Question, explain
 from gatepost.engine.plan import plan_documents
 from gatepost.engine.plugins import REQUIRED
 from gatepost.engine.settings import Plain, field_documents
 from gatepost.errors import SettingsError, UnreachableError
-from gatepost.linux.wireguard import WireGuard
-from gatepost.linux.wireguard_state import PeerState
 from gatepost.model.kernel import WireGuardDevice
 from gatepost.model.resource import Notice
 from gatepost.model.status import (
@@ -51,6 +49,17 @@ ROUTER = "subnet-router"  # the plugin behind --advertise-routes and --snat-subn
 MESH = "mesh"  # the plugin behind --accept-routes
 
 
+class Tunnel(Protocol):
+    """The WireGuard device; `linux.wireguard.WireGuard` is one."""
+
+    device: str
+
+    @property
+    def backend(self) -> Literal["kernel", "wireguard-go"]: ...
+
+    async def peers(self) -> Sequence[PeerNumbers]: ...
+
+
 @dataclass(slots=True, kw_only=True)
 class LocalNode:
     """What the local API sees of this node."""
@@ -61,7 +70,7 @@ class LocalNode:
     reconciler: Reconciler
     wishes: Wishes
     carriers: Carriers
-    wireguard: WireGuard
+    wireguard: Tunnel
     port: int
     notices: Callable[[], tuple[Notice, ...]]
     _explained: dict[str, str] = field(default_factory=dict[str, str])
@@ -83,7 +92,7 @@ class LocalNode:
         """Return the status as JSON, without what only WireGuard knows."""
         return msgspec.json.encode(make_status(self._facts(()))).decode()
 
-    def _facts(self, numbers: tuple[PeerState, ...]) -> Facts:
+    def _facts(self, numbers: Sequence[PeerNumbers]) -> Facts:
         standing, box = self.control.standing, self.in_force.box
         device = self.wishes.lowered.resources.get((WireGuardDevice, self.wireguard.device))
         return Facts(
@@ -98,7 +107,7 @@ class LocalNode:
             ),
             netmap=self.inputs.netmap,
             netmap_stored=self.inputs.netmap_stored,
-            applied=self.reconciler.in_force is not None,
+            applied=bool(self.reconciler.in_force and self.reconciler.in_force.resources),
             backend=self.wireguard.backend,
             device=self.wireguard.device,
             port=self.port,

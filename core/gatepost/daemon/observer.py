@@ -60,7 +60,8 @@ class Observer:
         """Ask again after each `poke`, and facts after their time, until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stale.wait(), self._next_due())
+                async with asyncio.timeout(self._next_due()):
+                    await self._stale.wait()
             if self._stale.is_set():
                 await asyncio.sleep(GATHER)
                 self._stale.clear()

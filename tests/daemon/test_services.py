@@ -1,0 +1,101 @@
+"""Services that plugins ask for, on real sockets of the loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncGenerator
+from ipaddress import ip_address
+from typing import Any
+
+from tests.net.waiting import eventually
+
+from gatepost.api import Listen, Service, ServiceContext, WatchFact
+from gatepost.daemon.inputs import Inputs
+from gatepost.daemon.services import Services
+
+HERE = (ip_address("127.0.0.1"),)
+FACT = WatchFact("alive")
+
+
+@contextlib.asynccontextmanager
+async def running() -> AsyncGenerator[tuple[Services, Inputs]]:
+    inputs = Inputs()
+    services = Services(inputs.answer_one, lambda: "{}")
+    yield services, inputs
+    await services.close()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def answer(context: ServiceContext, params: Any) -> None:
+    """Publish the parameters and the ports, then stay."""
+    ports = [socket.socket(fileno=os.dup(number)) for number in context.sockets()]
+    text = f"{params} {[p.getsockname()[1] for p in ports]} {context.status()}"
+    for each in ports:
+        each.close()
+    await context.answer(FACT, text)
+    await asyncio.Event().wait()
+
+
+async def fail(_context: ServiceContext, _params: Any) -> None:
+    raise ZeroDivisionError("boom")
+
+
+async def test_a_service_gets_its_open_sockets_and_may_answer() -> None:
+    port = free_port()
+    async with running() as (services, inputs):
+        wanted = (Service("s", answer, "hello"), Listen("tcp", port, "mesh", "s"))
+        await services.replace(wanted, HERE)
+        await eventually(lambda: inputs.observed.get(FACT, ""))
+
+        assert inputs.observed.get(FACT, "") == f"hello [{port}] {{}}"
+        socket.create_connection(("127.0.0.1", port)).close()
+
+
+async def test_a_change_of_parameters_restarts_it_and_nothing_else_does() -> None:
+    async with running() as (services, inputs):
+        await services.replace((Service("s", answer, 1),), HERE)
+        await eventually(lambda: inputs.observed.get(FACT, "").startswith("1"))
+        version = inputs.version
+        await services.replace((Service("s", answer, 1),), HERE)
+        await asyncio.sleep(0.02)
+        assert inputs.version == version
+        await services.replace((Service("s", answer, 2),), HERE)
+        await eventually(lambda: inputs.observed.get(FACT, "").startswith("2"))
+
+
+async def test_a_service_that_nobody_wants_ends_and_its_port_is_free() -> None:
+    port = free_port()
+    async with running() as (services, inputs):
+        wanted = (Service("s", answer), Listen("tcp", port, "mesh", "s"))
+        await services.replace(wanted, HERE)
+        await eventually(lambda: inputs.observed.get(FACT, ""))
+        await services.replace((), HERE)
+
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+async def test_a_service_that_fails_is_a_notice_with_its_reason() -> None:
+    async with running() as (services, _):
+        await services.replace((Service("bad", fail),), HERE)
+        await eventually(services.notices)
+
+        assert [n.text for n in services.notices()] == ["bad: ZeroDivisionError: boom"]
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    async with running() as (services, _):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            wanted = (Service("s", answer), Listen("tcp", port, "mesh", "s"))
+            await services.replace(wanted, HERE)
+            await eventually(services.notices)
+
+        assert f"127.0.0.1 tcp port {port}: Address already in use" in services.notices()[0].text

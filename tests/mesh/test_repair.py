@@ -51,7 +51,9 @@ def state(box: Box) -> dict[str, str]:
         ("sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"),
     )
     outputs = {" ".join(command): machine.attempt(*command).stdout for command in commands}
-    return {name: re.sub(r"^\d+: +", "", text, flags=re.MULTILINE) for name, text in outputs.items()}
+    return {
+        name: re.sub(r"^\d+: +", "", text, flags=re.MULTILINE) for name, text in outputs.items()
+    }
 
 
 def difference(before: dict[str, str], after: dict[str, str]) -> str:

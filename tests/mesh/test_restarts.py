@@ -13,7 +13,7 @@ import pytest
 from gatepost.testing.lab_boxes import Box, wait_for
 from gatepost.testing.lab_mesh import Lab
 from gatepost.testing.lab_proof import ping_pairs
-from gatepost.testing.netns import Machine
+from gatepost.testing.netns import Machine, patient
 from gatepost.testing.topology import Site
 
 pytestmark = [pytest.mark.root, pytest.mark.mesh]
@@ -29,7 +29,7 @@ def lossless_traffic(source: Site, destination: Site) -> Generator[None]:
     yield
     source.host.run("ping", "-q", "-c", "30", "-i", PING_EVERY, str(destination.host_v4))
     source.host.run("pkill", f"-{signal.SIGINT.value}", "-x", "ping")
-    report = ping.communicate(timeout=10)[0]
+    report = ping.communicate(timeout=patient(10))[0]
     sent, received = re.findall(r"(\d+) packets transmitted, (\d+) received", report)[0]
 
     assert int(sent) > 10, report
@@ -55,7 +55,7 @@ def watched(machine: Machine) -> Generator[list[str]]:
     yield seen
     machine.attempt("pkill", "-INT", "-x", "ip|nft")
     for watcher in watchers:
-        seen += watcher.communicate(timeout=5)[0].splitlines()
+        seen += watcher.communicate(timeout=patient(5))[0].splitlines()
 
 
 def await_connected(box: Box) -> None:

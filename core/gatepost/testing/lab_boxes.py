@@ -18,7 +18,7 @@ from gatepost.errors import UnreachableError
 from gatepost.localapi.admin_client import AdminClient
 from gatepost.localapi.client import NodeClient
 from gatepost.model.status import Status
-from gatepost.testing.netns import LabError, Machine
+from gatepost.testing.netns import LabError, Machine, patient
 from gatepost.testing.topology import Site
 
 START_TIMEOUT = 20.0  # seconds until a program answers; Python on a slow machine takes a few
@@ -34,7 +34,7 @@ def wait_for(
     look: Callable[[], Found | None], *, seconds: float, otherwise: Callable[[], str]
 ) -> Found:
     """Look until there is something, and return it; raise LabError with `otherwise()` when late."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while (found := look()) is None:
         if time.monotonic() > deadline:
             raise LabError(otherwise())
@@ -66,7 +66,7 @@ class Program:
             raise LabError(f"{self.name} in {self.machine.name} was not started")
         self.machine.attempt("pkill", f"-{name}", "-f", f"^{sys.executable}.*/{self.name} ")
         try:
-            self._process.wait(timeout=STOP_TIMEOUT)
+            self._process.wait(timeout=patient(STOP_TIMEOUT))
         except subprocess.TimeoutExpired as late:
             raise LabError(f"{self.name} does not end on SIG{name}; see {self.log}") from late
 

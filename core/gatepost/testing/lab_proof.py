@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from gatepost.testing.lab_boxes import wait_for
-from gatepost.testing.netns import LabError, Machine
+from gatepost.testing.netns import LabError, Machine, patient
 from gatepost.testing.topology import Site
 
 PINGS = 5  # for the round-trip time of a pair
@@ -117,7 +117,7 @@ def ping_pairs(sites: Sequence[Site], *, count: int = PINGS) -> tuple[Pair, ...]
 
 def _finish(process: subprocess.Popen[str]) -> tuple[int, float | None]:
     """Return how many answers came and their mean round-trip time in milliseconds."""
-    output, _ = process.communicate(timeout=PINGS * PING_INTERVAL + PING_TIMEOUT + 10)
+    output, _ = process.communicate(timeout=patient(PINGS * PING_INTERVAL + PING_TIMEOUT + 10))
     received = re.search(r"(\d+) received", output)
     times = _ROUND_TRIP.search(output)
     return int(received[1]) if received else 0, float(times[2]) if times else None
@@ -159,7 +159,7 @@ def transfer(
         destination.attempt("pkill", "-x", "iperf3")
         why = report.error or client.stderr.strip() or "no result"
         raise LabError(f"transfer from {source.name} to {address}: {why}")
-    server.wait(timeout=5)
+    server.wait(timeout=patient(5))
     return Transfer(
         source=source.name,
         destination=destination.name,

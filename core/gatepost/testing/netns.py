@@ -42,6 +42,11 @@ while :; do sleep 3600 & wait $!; done
 """
 
 
+def patient(seconds: float) -> float:
+    """Return a limit for this machine: times GATEPOST_PATIENCE, which an emulated one sets."""
+    return seconds * float(os.environ.get("GATEPOST_PATIENCE", "1"))
+
+
 class LabError(GatepostError):
     """The test bed could not be built, or a command in it failed; the text has its output."""
 
@@ -89,11 +94,11 @@ class Machine:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=timeout,
+                timeout=patient(timeout),
             )
         except subprocess.TimeoutExpired as late:
             raise LabError(
-                f"{self.name}: {' '.join(arguments)} ran longer than {timeout} s"
+                f"{self.name}: {' '.join(arguments)} ran longer than {patient(timeout)} s"
             ) from late
 
     def start(
@@ -169,7 +174,7 @@ class Machines:
         for keeper in self._keepers:
             keeper.kill()  # not SIGTERM, which unshare ignores while its child runs
         for process in (*self._keepers, *self._started):
-            process.communicate(timeout=END_TIMEOUT)
+            process.communicate(timeout=patient(END_TIMEOUT))
         self._keepers.clear()
         self._started.clear()
 
@@ -179,7 +184,7 @@ def _await_ready(name: str, keeper: subprocess.Popen[str]) -> None:
     line = keeper.stdout.readline() if keeper.stdout else ""
     if line != "ready\n":
         keeper.kill()
-        reason = keeper.communicate(timeout=END_TIMEOUT)[1].strip()
+        reason = keeper.communicate(timeout=patient(END_TIMEOUT))[1].strip()
         raise LabError(f"cannot make the machine {name}: {reason}")
 
 

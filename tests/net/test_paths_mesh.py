@@ -178,7 +178,8 @@ def test_packets_by_derp_do_not_move_a_direct_path(
     pong = 8 + 110  # UDP header and packet, octets
     two.machine.nft(
         f"table inet deaf {{ chain c {{ type filter hook prerouting priority -400;"
-        f" udp length {pong} drop; }}; }}"
+        f" udp length {pong} drop; meta nfproto ipv{'4' if version == '6' else '6'}"
+        f" udp dport {PORT} drop; }}; }}"
     )
     introduce(nodes, tmp_path, version)
     until(lambda: two.pings(1) and one.kind(2) == "direct")

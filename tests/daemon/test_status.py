@@ -50,11 +50,7 @@ def test_paths_are_shown_by_their_kind() -> None:
 
 
 def test_the_worst_notice_comes_first_and_none_twice() -> None:
-    notices = (
-        Notice("b", "x", Level.INFO),
-        Notice("a", "y", Level.ERROR),
-        Notice("b", "x", Level.INFO),
-    )
+    small, big = Notice("b", "x", Level.INFO), Notice("a", "y", Level.ERROR)
     shown = make_status(Facts(login=IN, notices=(small, big, small))).notices
 
     assert [(n.code, n.level) for n in shown] == [("a", "error"), ("b", "info")]

@@ -23,6 +23,8 @@ from gatepost.model.resource import Change, Resource
 from gatepost.testing.netns import Machine
 
 TIMEOUT = 50.0  # seconds
+# How much longer than on a real machine things may take; the emulated one says more than 1.
+PATIENCE = float(os.environ.get("GATEPOST_TEST_PATIENCE", "1"))
 
 T = TypeVar("T")
 
@@ -34,7 +36,7 @@ def run_inside(machine: Machine, work: Callable[[Netlink], Awaitable[T]]) -> T:
 
     async def limited() -> T:
         with Netlink() as netlink:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(TIMEOUT * PATIENCE):
                 return await work(netlink)
 
     def body() -> None:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.linux.inside import apply, run_inside, settle
+from tests.linux.inside import PATIENCE, apply, run_inside, settle
 
 from gatepost.engine.filter import FilterWishes, filter_text
 from gatepost.linux.filters import Filters
@@ -203,5 +203,5 @@ def test_ten_thousand_rules_load_in_seconds_and_are_checked_in_no_time(
     checked = run_inside(machine, work)
     print(f"compiled in {compiled * 1e3:.0f} ms, checked in {checked * 1e3:.1f} ms")
 
-    assert compiled < 1.0
-    assert checked < 0.1
+    assert compiled < 1.0 * PATIENCE
+    assert checked < 0.1 * PATIENCE

@@ -7,7 +7,7 @@ import time
 from ipaddress import ip_address, ip_network
 
 import pytest
-from tests.linux.inside import apply, run_inside, settle
+from tests.linux.inside import PATIENCE, apply, run_inside, settle
 
 from gatepost.linux.addresses import Addresses
 from gatepost.linux.netlink import Netlink
@@ -128,7 +128,7 @@ def test_ten_thousand_routes_are_programmed_within_three_seconds(box: Machine) -
         assert await apply(routes, *many) == ()
         return taken
 
-    assert run_inside(box, work) < 3.0
+    assert run_inside(box, work) < 3.0 * PATIENCE
 
 
 def test_rules_reach_the_goal_and_the_second_round_writes_nothing(box: Machine) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 import pytest
-from tests.linux.inside import apply, processes_inside, run_inside, settle
+from tests.linux.inside import PATIENCE, apply, processes_inside, run_inside, settle
 
 from gatepost.linux.addresses import Addresses
 from gatepost.linux.netlink import Netlink
@@ -265,8 +265,8 @@ def test_a_thousand_peers_and_one_peer_are_fast(box: Machine) -> None:
     print(f"{backend}: 1,000 peers {whole * 1e3:.0f} ms, one {single * 1e3:.2f} ms")
 
     # The promise is for the kernel on a quiet machine; a shared one gets ten times as long.
-    assert whole < 3.0
-    assert single < 0.02
+    assert whole < 3.0 * PATIENCE
+    assert single < 0.02 * PATIENCE
 
 
 # --- life without the daemon -----------------------------------------------------------

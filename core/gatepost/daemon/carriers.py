@@ -42,6 +42,7 @@ class Carriers:
     """The pair in use, if any. `use` may be called at any time; `close` it."""
 
     make: MakePair
+    pause: float = PAUSE
     _pair: Pair | None = None
     _key: NodePrivate | None = None
     _netmap: NetMap | None = None
@@ -58,7 +59,7 @@ class Carriers:
             previous, self._task, self._pair = self._task, None, None
             if key is not None:
                 self._pair = self.make(key)
-                self._task = self._tasks.spawn(self._keep(self._pair, previous), "carriers")
+                self._task = self._tasks.spawn(self._keep(key, self._pair, previous), "carriers")
         if self._pair is not None and netmap is not self._netmap:
             self._netmap = netmap
             self._pair.paths.set_netmap(netmap)
@@ -101,7 +102,9 @@ class Carriers:
     async def close(self) -> None:
         await self._tasks.close()
 
-    async def _keep(self, pair: Pair, previous: asyncio.Task[None] | None) -> None:
+    async def _keep(
+        self, key: NodePrivate, pair: Pair, previous: asyncio.Task[None] | None
+    ) -> None:
         if previous is not None:  # it still has the ports
             await asyncio.gather(previous, return_exceptions=True)
         while True:
@@ -113,4 +116,7 @@ class Carriers:
             except* OSError as group_error:
                 self._failure = "; ".join(str(e) for e in group_error.exceptions)
                 log.warning("paths to peers: %s", self._failure)
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(self.pause)
+            pair = self._pair = self.make(key)  # what ended has closed itself for good
+            if self._netmap is not None:
+                pair.paths.set_netmap(self._netmap)

@@ -290,6 +290,7 @@ async def test_another_server_never_hears_of_the_keys_of_the_first(
         await joined(bench)
         first = server.registers[-1].node_key
         bench.control.configure("http://other.test", wanted=True)
+        assert bench.inputs.netmap is None  # the old mesh is left at once
         bench.control.log_in(LoginRequest(auth_key="key"))
         await eventually(lambda: server.registers[-1].node_key != first)
 

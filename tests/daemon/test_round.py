@@ -106,6 +106,19 @@ async def test_nothing_is_written_before_there_is_a_netmap(
     assert machine.turns[before:] == []
 
 
+async def test_settings_that_cannot_be_read_at_the_start_cut_nobody(
+    machine: Machine, settings: dict[str, Any], netmap: NetMap, observed: Observed
+) -> None:
+    await Daemon(machine, settings).learn(netmap, observed)
+    before = len(machine.turns)
+    daemon = Daemon(machine, settings)
+    daemon.inputs.wanted = None
+    daemon.is_out = True
+    await daemon.reconciler.once()
+
+    assert machine.turns[before:] == []
+
+
 async def test_a_box_that_is_not_wanted_up_holds_nothing_of_ours(
     machine: Machine, settings: dict[str, Any], netmap: NetMap, observed: Observed
 ) -> None:

@@ -117,6 +117,8 @@ class Control:
         if server_url != self._server_url:
             self._registered = False
             self.standing.refusal = ""
+            if self._keeper.identity.login_server != server_url:
+                self._inputs.set_netmap(None, stored=False)  # of another mesh
         self._server_url, self._wanted = server_url, wanted
         self._changed.set()
 
@@ -163,7 +165,8 @@ class Control:
     # --- the loop -----------------------------------------------------------------
     async def start(self) -> None:
         """Begin with the netmap of last time, so that nothing waits for the server."""
-        netmap = await self._keeper.load_netmap()
+        same_server = self._keeper.identity.login_server == self._server_url
+        netmap = await self._keeper.load_netmap() if same_server else None
         if netmap is not None and self._accept(netmap, stored=True):
             log.info("running on the netmap of last time: %d peers", len(netmap.peers))
 

@@ -20,7 +20,7 @@ class Inputs:
     def __init__(self) -> None:
         self.netmap: NetMap | None = None
         self.netmap_stored = False
-        self.wanted = False
+        self.wanted: bool | None = None  # None before the settings could be read
         self.settings: Mapping[str, Any] = MappingProxyType({})
         self.observed = Observed()
         self.version = 0

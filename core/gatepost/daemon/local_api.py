@@ -97,7 +97,7 @@ class LocalNode:
         device = self.wishes.lowered.resources.get((WireGuardDevice, self.wireguard.device))
         return Facts(
             login=Login(
-                wanted=self.inputs.wanted,
+                wanted=bool(self.inputs.wanted),
                 logged_in=self.control.is_logged_in,
                 server=box.node.login_server,
                 auth_url=standing.auth_url,

@@ -47,6 +47,8 @@ class Wishes:
 
     async def desire(self) -> Desired | None:
         """Return what the kernel shall hold; None while that is not known."""
+        if self.inputs.wanted is None:  # wrong settings at the start are no reason to cut anybody
+            return None
         if not self.inputs.wanted or (self.inputs.netmap is None and self.is_out()):
             self.merged = self.lowered = NOTHING
             self._version = -1

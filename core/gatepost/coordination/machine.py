@@ -170,7 +170,8 @@ async def _then_silence(frame: bytes, closed: asyncio.Event) -> AsyncGenerator[b
     """
     yield frame
     with suppress(TimeoutError):
-        await asyncio.wait_for(closed.wait(), _FAREWELL)
+        async with asyncio.timeout(_FAREWELL):
+            await closed.wait()
 
 
 def _unknown(request: ControlRequest) -> ControlResponse:

@@ -142,14 +142,15 @@ class Server:
 
     async def on_change_node(self, call: Call) -> Answer:
         node, wanted = self._node(call), call.body(NodeRequest)
+        approved = {*node.approved_routes, *wanted.approve_routes}
+        if absent := set(wanted.unapprove_routes) - approved:
+            raise NotFoundError(f"{node.name} has no approved route {min(absent)}")
         self.nodes[node.id] = replace(
             node,
             name=wanted.name or node.name,
             expired=wanted.expire or node.expired,
             tags=node.tags if wanted.tags is None else wanted.tags,
-            approved_routes=(
-                node.approved_routes if wanted.approved_routes is None else wanted.approved_routes
-            ),
+            approved_routes=tuple(sorted(approved - set(wanted.unapprove_routes))),
         )
         return self.nodes[node.id]
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
+from msgspec import convert
 from tests.coordination.makers import ALICE, BOB, NOW, make_key, make_node, make_records
 
 from gatepost.coordination import administration as admin
 from gatepost.coordination.records import NOBODY, DropKey, DropNode, DropUser, Records
+from gatepost.coordination.routes import LONGEST_LIST
 from gatepost.errors import GatepostError, NotFoundError, RefusedError, SettingsError
 from gatepost.model.admin import KeyRequest, NodeRequest, UserRequest
 
@@ -129,12 +131,37 @@ def test_routes_are_approved_as_a_whole_list() -> None:
     assert emptied.nodes[1].approved_routes == ()
 
 
-@pytest.mark.parametrize("route", ["100.64.0.0/16", "127.0.0.0/8", "10.1.0.1/16", "x"])
-def test_a_wrong_route_is_refused(route: str) -> None:
-    with pytest.raises(RefusedError, match=route):
+def test_approving_and_taking_back_leave_the_other_routes_alone() -> None:
+    records = make_records(make_node(1, approved_routes=(ip_network("10.1.0.0/16"),)))
+    more = changed(records, "1", NodeRequest(approve_routes=("10.2.0.0/16", "10.1.0.0/16")))
+    less = changed(more, "1", NodeRequest(unapprove_routes=("10.1.0.0/16",)))
+
+    assert set(map(str, more.nodes[1].approved_routes)) == {"10.1.0.0/16", "10.2.0.0/16"}
+    assert set(map(str, less.nodes[1].approved_routes)) == {"10.2.0.0/16"}
+
+
+def test_what_is_not_approved_cannot_be_taken_back() -> None:
+    with pytest.raises(NotFoundError, match="box-1 has no approved route"):
         admin.change_node(
-            make_records(make_node(1)), "1", NodeRequest(approved_routes=(route,)), NOW
+            make_records(make_node(1)), "1", NodeRequest(unapprove_routes=("10.1.0.0/16",)), NOW
         )
+
+
+def test_approvals_one_by_one_do_not_pass_the_limit() -> None:
+    many = tuple(ip_network((n << 8, 24)) for n in range(LONGEST_LIST))
+    records = make_records(make_node(1, approved_routes=many))
+
+    with pytest.raises(SettingsError, match=f"{LONGEST_LIST + 1} routes"):
+        admin.change_node(records, "1", NodeRequest(approve_routes=("10.1.0.0/16",)), NOW)
+
+
+@pytest.mark.parametrize("route", ["100.64.0.0/16", "127.0.0.0/8", "10.1.0.1/16", "x"])
+@pytest.mark.parametrize("field", ["approved_routes", "approve_routes"])
+def test_a_wrong_route_is_refused(field: str, route: str) -> None:
+    wish = convert({field: (route,)}, NodeRequest)
+
+    with pytest.raises(RefusedError, match=route):
+        admin.change_node(make_records(make_node(1)), "1", wish, NOW)
 
 
 def test_a_node_expires_when_told() -> None:

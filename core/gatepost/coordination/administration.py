@@ -110,8 +110,7 @@ def change_node(records: Records, which: str, wish: NodeRequest, now: float) -> 
     changed = node
     if wish.name is not None:
         changed = replace(changed, label=_free_label(records, node, wish.name), renamed=True)
-    if wish.approved_routes is not None:
-        changed = replace(changed, approved_routes=_routes(wish.approved_routes))
+    changed = replace(changed, approved_routes=_approved(node, wish))
     if wish.tags is not None:
         changed = replace(changed, tags=_tags_for(node, wish.tags))
     if wish.tags:
@@ -182,7 +181,22 @@ def _free_label(records: Records, node: NodeRecord, name: str) -> str:
     return label
 
 
-def _routes(texts: tuple[str, ...]) -> tuple[IPNetwork, ...]:
-    if len(texts) > LONGEST_LIST:
-        raise SettingsError(f"{len(texts)} routes are over {LONGEST_LIST}")
-    return tuple(dict.fromkeys(check_route(parse_prefix(t)) for t in texts))
+def _approved(node: NodeRecord, wish: NodeRequest) -> tuple[IPNetwork, ...]:
+    """Return what is approved then: the list, or the wished one; more; less."""
+    given = wish.approved_routes
+    routes = list(node.approved_routes) if given is None else _routes(given)
+    routes = list(dict.fromkeys([*routes, *_routes(wish.approve_routes)]))
+    if len(routes) > LONGEST_LIST:
+        raise SettingsError(f"{len(routes)} routes are over {LONGEST_LIST}")
+    for route in map(parse_prefix, dict.fromkeys(wish.unapprove_routes)):
+        if route not in routes:
+            raise NotFoundError(
+                f"{node.label} has no approved route {route}: "
+                "`gatepost admin routes list` shows them"
+            )
+        routes.remove(route)
+    return tuple(routes)
+
+
+def _routes(texts: tuple[str, ...]) -> list[IPNetwork]:
+    return [check_route(parse_prefix(text)) for text in dict.fromkeys(texts)]

@@ -71,11 +71,17 @@ class NodeDocument(Document, frozen=True, kw_only=True):
 
 
 class NodeRequest(Document, frozen=True, kw_only=True):
-    """Change a node; None leaves a field as it is. `expire` ends its key now."""
+    """Change a node; None leaves a field as it is. `expire` ends its key now.
+
+    `approved_routes` is the whole list. The other two add to it and take from it in one
+    step, in this order, so that two administrators at once lose nothing.
+    """
 
     name: str | None = None
     expire: bool = False
     approved_routes: tuple[str, ...] | None = None
+    approve_routes: tuple[str, ...] = ()
+    unapprove_routes: tuple[str, ...] = ()  # only approved ones
     tags: tuple[str, ...] | None = None
 
 

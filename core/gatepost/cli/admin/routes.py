@@ -7,7 +7,6 @@ import click
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.cli.values import Prefixes
-from gatepost.errors import NotFoundError
 from gatepost.model.admin import NodeDocument, NodeRequest
 
 
@@ -36,7 +35,13 @@ def list_(session: Session, *, as_json: bool) -> None:
 @click.argument("routes", type=Prefixes(), nargs=-1, required=True)
 @click.pass_obj
 def approve(session: Session, *, node: str, routes: tuple[tuple[str, ...], ...]) -> None:
-    _change(session, node, add=_joined(routes), remove=set())
+    wanted = _joined(routes)
+    changed = session.server.change_node(node, NodeRequest(approve_routes=wanted))
+    for route in wanted:
+        if route not in changed.announced_routes:
+            click.echo(
+                f"{route} is approved, but {changed.name} does not advertise it yet", err=True
+            )
 
 
 @routes.command(help="Take the approval of networks back.")
@@ -44,28 +49,11 @@ def approve(session: Session, *, node: str, routes: tuple[tuple[str, ...], ...])
 @click.argument("routes", type=Prefixes(), nargs=-1, required=True)
 @click.pass_obj
 def unapprove(session: Session, *, node: str, routes: tuple[tuple[str, ...], ...]) -> None:
-    _change(session, node, add=set(), remove=_joined(routes))
+    session.server.change_node(node, NodeRequest(unapprove_routes=_joined(routes)))
 
 
-def _joined(words: tuple[tuple[str, ...], ...]) -> set[str]:
-    return {route for word in words for route in word}
-
-
-def _change(session: Session, which: str, *, add: set[str], remove: set[str]) -> None:
-    node = _find(session.server.nodes(), which)
-    if absent := remove - set(node.approved_routes):
-        raise NotFoundError(f"{node.name} has no approved route {', '.join(sorted(absent))}")
-    approved = tuple(sorted((set(node.approved_routes) | add) - remove))
-    session.server.change_node(str(node.id), NodeRequest(approved_routes=approved))
-    for route in sorted(add - set(node.announced_routes)):
-        click.echo(f"{route} is approved, but {node.name} does not advertise it yet", err=True)
-
-
-def _find(nodes: tuple[NodeDocument, ...], which: str) -> NodeDocument:
-    for node in nodes:
-        if which in {str(node.id), node.name, node.fqdn}:
-            return node
-    raise NotFoundError(f"no node is called {which!r}", hint="see: gatepost admin nodes list")
+def _joined(words: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(route for word in words for route in word))
 
 
 def _state(node: NodeDocument, route: str) -> str:

@@ -11,9 +11,12 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 source .ci/prepare.sh
 
 readonly packages=(nftables python3 python3-venv wireguard-go)
+# systemd-python comes as source only, and these compile it. Where there is no compiler yet they are
+# 45 MB to fetch and 180 MB on disk, most of it gcc. The compiling is eight small C files: 4 s of one
+# PC core; nobody has measured a Pi, ten times that would not surprise.
+readonly compiler=(gcc libsystemd-dev pkg-config python3-dev)
 readonly programs=(gatepost gatepostd gatepost-coordination)
 readonly units=(gatepost-coordination.service gatepostd.service gatepost-web.service)
-readonly locks=(requirements/run.lock)
 
 root=
 purge=
@@ -49,7 +52,7 @@ main() {
 }
 
 install_box() {
-    [[ -n $root ]] || need_packages "${packages[@]}"
+    [[ -n $root ]] || need_packages "${packages[@]}" "${compiler[@]}"
     install_programs
     install_files
     if [[ -n $root ]]; then
@@ -69,23 +72,23 @@ install_box() {
 
 # A fresh tree beside the old one, swapped when it is whole: a failed install changes nothing.
 install_programs() {
-    local place=$root/opt/gatepost wheel pip
+    local place=$root/opt/gatepost pip
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch" "${root}/opt/gatepost.new"' EXIT
-    say "building Gatepost"
+    say "building Gatepost and fetching its libraries"
     /usr/bin/python3 -m venv "$scratch/build"
     pip=("$scratch/build/bin/python" -m pip --quiet --disable-pip-version-check --no-input)
     quietly "${pip[@]}" install --require-hashes --requirement requirements/build.lock
-    quietly "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir "$scratch/wheel" .
-    wheel=$(echo "$scratch"/wheel/gatepost-*.whl)
+    pip+=(wheel --no-deps --no-build-isolation --wheel-dir "$scratch/wheels") # builds with that lock only
+    quietly "${pip[@]}" --require-hashes --requirement requirements/appliance.lock
+    quietly "${pip[@]}" .
 
-    say "installing it with its libraries into $place"
+    say "installing them into $place"
     rm -rf "$place.new"
     mkdir -p "$root/opt"
     /usr/bin/python3 -m venv "$place.new"
     pip=("$place.new/bin/python" -m pip --quiet --disable-pip-version-check --no-input)
-    for lock in "${locks[@]}"; do quietly "${pip[@]}" install --require-hashes --requirement "$lock"; done
-    quietly "${pip[@]}" install --no-deps "$wheel"
+    quietly "${pip[@]}" install --no-index --no-deps "$scratch"/wheels/*.whl
     settle "$place"
     rm -rf "$place.old"
     [[ ! -e $place ]] || mv "$place" "$place.old"

@@ -113,6 +113,14 @@ def test_the_journal_has_the_fields(box: Box) -> None:
     assert entry["CODE_FILE"].endswith("coordination/main.py")
 
 
+def test_the_journal_can_be_asked_by_our_own_fields(box: Box) -> None:
+    entries = box.say("journalctl", "--output=json", "--unit=gatepostd", "GATEPOST_REGION=900")
+    entry = json.loads(entries.splitlines()[0])
+
+    assert entry["GATEPOST_RELAY"]
+    assert entry["MESSAGE"] == f"derp region 900: connected to {entry['GATEPOST_RELAY']}"
+
+
 def test_the_web_page_answers_and_reaches_the_node(box: Box) -> None:
     asked = (
         "import http.client; c = http.client.HTTPConnection('127.0.0.1', 8099, timeout=9);"

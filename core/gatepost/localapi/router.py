@@ -149,7 +149,8 @@ class Router:
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), None)
         status = status or HTTPStatus.INTERNAL_SERVER_ERROR
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.warning("%s %s: %s", request.method, request.path, error)
+            named = {"fields": {"method": request.method, "path": request.path}}
+            log.warning("%s %s: %s", request.method, request.path, error, extra=named)
         return self._failure(status, str(error), hint=error.hint)
 
     def _failure(

@@ -169,7 +169,8 @@ class RegionClient:
         link, node = await self._connect()
         since = self._use.clock()
         self._link, self._node, self._problem = link, node, ""
-        log.info("derp region %d: connected to %s", self.region.id, node.name)
+        named = {"fields": {"region": self.region.id, "relay": node.name}}
+        log.info("derp region %d: connected to %s", self.region.id, node.name, extra=named)
         try:
             self._outbox.unblock()
             self._note_preference()
@@ -179,7 +180,7 @@ class RegionClient:
             link.close("no longer needed")
             self._link = None
             self._outbox.block(self._use.clock())
-        log.info("derp region %d: %s left: %s", self.region.id, node.name, reason)
+        log.info("derp region %d: %s left: %s", self.region.id, node.name, reason, extra=named)
         if self._use.clock() - since > STABLE:
             self._backoff.reset()
         self._problem = (self._problem or reason) if self.wanted else ""

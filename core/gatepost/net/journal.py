@@ -1,38 +1,32 @@
-"""Log records to the systemd journal with their fields, or to stderr where there is none.
+"""Where a program's log goes: to the systemd journal with fields, else to stderr as text.
 
-Spoken natively (systemd's "Native Journal Protocol"): one datagram an entry, to
-a socket. systemd-python would do the same, but has to be compiled on the box.
-
-    text value:    NAME=value LF
-    with a LF:     NAME LF  length (8 octets, little endian)  value LF
+systemd-python is compiled on the box (extra `appliance`); a checkout, the lab and
+the tests do without it, and lose the fields, not the lines.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
-import struct
 import sys
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import cast
 
-SOCKET = Path("/run/systemd/journal/socket")
-_LONGEST = 32 << 10  # octets of one value; the socket takes about 200 KiB in all
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _DEBUG = 7  # syslog(3), as the numbers above
+
+Send = Callable[..., None]  # takes the fields of one entry, each b"NAME=value"
 
 
 def set_up_logging(program: str, level: int, environment: Mapping[str, str] = os.environ) -> None:
     """Send the root logger's records where they belong; call once, at the start of a program.
 
-    To the journal when stderr is connected to it (`$JOURNAL_STREAM` says so),
-    with fields; to stderr else.
+    To the journal when stderr is connected to it (`$JOURNAL_STREAM` says so); to stderr else.
     """
     stream = environment.get("JOURNAL_STREAM")
     if stream and is_journal(stream, sys.stderr.fileno()):
-        logging.basicConfig(level=level, handlers=[JournalHandler(program)])
+        logging.basicConfig(level=level, handlers=[make_handler(program, load_send())])
         return
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
 
@@ -43,42 +37,56 @@ def is_journal(stream: str, descriptor: int) -> bool:
     return stream == f"{found.st_dev}:{found.st_ino}"
 
 
-class JournalHandler(logging.Handler):
-    """Never waits: what the journal does not take at once is counted, and said with the next.
+def load_send() -> Send | None:
+    """Return the library's function, or None where it is not installed."""
+    try:
+        journal = import_module("systemd.journal")  # by name: only a real box has it
+    except ImportError:
+        return None
+    return cast("Send", journal.sendv)  # the library has no types
 
-    A record's attribute `fields` (a mapping, from `extra={"fields": {...}}`)
-    becomes fields named GATEPOST_*.
+
+def make_handler(program: str, send: Send | None) -> logging.Handler:
+    """Return what writes to the journal: through `send`, or without it through stderr."""
+    if send is not None:
+        return JournalHandler(program, send)
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrefixFormatter("%(name)s: %(message)s"))
+    return handler
+
+
+class JournalHandler(logging.Handler):
+    """Sends fields. A record's `fields` (`extra={"fields": {...}}`) become GATEPOST_* ones.
+
+    It waits for a journal that is behind, as a line to stderr would.
     """
 
-    def __init__(self, program: str, path: Path = SOCKET) -> None:
+    def __init__(self, program: str, send: Send) -> None:
         super().__init__()
         self._program = program
-        self._path = str(path)
-        self._lost = 0
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._socket.setblocking(False)
+        self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = dict(fields_of(record), SYSLOG_IDENTIFIER=self._program)
-        if self._lost:
-            fields["GATEPOST_LOST"] = str(self._lost)
         try:
-            self._socket.sendto(encode(fields.items()), self._path)
+            self._send(*lines_of(fields))
         except OSError:
-            self._lost += 1  # a log has nobody to tell but its next entry
-        else:
-            self._lost = 0
+            self.handleError(record)  # says so on stderr, which is all that is left
 
-    def close(self) -> None:
-        self._socket.close()
-        super().close()
+
+class PrefixFormatter(logging.Formatter):
+    """Begins every line with its priority, "<4>": the journal takes that off (sd-daemon(3))."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = f"<{priority_of(record.levelno)}>"
+        return "\n".join(prefix + line for line in super().format(record).splitlines())
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, str]:
     """Return the journal's fields of a record (systemd.journal-fields(7))."""
     fields = {
         "MESSAGE": record.getMessage(),
-        "PRIORITY": str(_priority(record.levelno)),
+        "PRIORITY": str(priority_of(record.levelno)),
         "LOGGER": record.name,
         "CODE_FILE": record.pathname,
         "CODE_LINE": str(record.lineno),
@@ -95,19 +103,14 @@ def fields_of(record: logging.LogRecord) -> dict[str, str]:
     return fields
 
 
-def encode(fields: Iterable[tuple[str, str]]) -> bytes:
-    """Return one entry; values over 32 KiB are cut."""
-    parts: list[bytes] = []
-    for name, text in fields:
-        value = text.encode("utf-8", "backslashreplace")[:_LONGEST]
-        if b"\n" in value:
-            parts.append(name.encode() + b"\n" + struct.pack("<Q", len(value)) + value + b"\n")
-        else:
-            parts.append(name.encode() + b"=" + value + b"\n")
-    return b"".join(parts)
+def lines_of(fields: Mapping[str, str]) -> Iterator[bytes]:
+    """Yield NAME=value, as sd_journal_sendv(3) takes it: any octets but none that are no UTF-8."""
+    for name, value in fields.items():
+        yield f"{name}={value}".encode("utf-8", "backslashreplace")
 
 
-def _priority(level: int) -> int:
+def priority_of(level: int) -> int:
+    """Return the syslog priority, 2 (critical) to 7 (debug), of a level of `logging`."""
     return next((number for least, number in _PRIORITIES if level >= least), _DEBUG)
 
 

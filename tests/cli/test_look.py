@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from tests.cli.conftest import Run
 
 from gatepost import __version__
-from gatepost.localapi.words import describe_path
-from gatepost.model.status import PathKind, PeerDocument
+from gatepost.localapi.words import describe_path, short_name
+from gatepost.model.status import PathKind, PeerDocument, SelfDocument
 from gatepost.testing.fake_node import GOOD_KEY, FakeNode
 
 NOW = 1_800_000_000.0
@@ -87,6 +87,29 @@ def test_an_active_peer_shows_its_path(path: PathKind, text: str) -> None:
     peer = replace(PEER, path=path, last_handshake=NOW - 100)
 
     assert describe_path(peer, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("me", "name", "said"),
+    [
+        ("gate.hs.example", "hbox1.hs.example", "hbox1"),
+        ("gate.hs.example", "hbox1.other.example", "hbox1.other.example"),
+        ("gate.hs.example", "hbox1.more.hs.example", "hbox1.more.hs.example"),
+        ("gate", "hbox1", "hbox1"),
+        ("gate", "hbox1.hs.example", "hbox1.hs.example"),
+    ],
+)
+def test_a_name_is_short_only_in_our_own_network(me: str, name: str, said: str) -> None:
+    assert short_name(name, SelfDocument(id=1, name=me, key="", addresses=())) == said
+
+
+@pytest.mark.usefixtures("running")
+def test_names_are_short_whatever_the_server_calls_its_domain(run: Run, node: FakeNode) -> None:
+    node.domain = "198.51.100.22"
+    names = [line.split()[1] for line in run("status").out.splitlines()]
+
+    assert names == ["NAME", "gate", "far", "away"]
+    assert run("ip", "-4", "far").out == "100.64.0.2\n"
 
 
 def test_a_quiet_peer_is_idle_offline_or_expired() -> None:

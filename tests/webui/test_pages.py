@@ -59,6 +59,16 @@ def test_peers_are_found_by_what_is_known_of_them(inside: Page) -> None:
     assert "No peer matches “nobody”" in inside.get("/?q=nobody").text
 
 
+def test_only_names_of_our_own_network_are_short(inside: Page, node: FakeNode) -> None:
+    node.domain = "198.51.100.22"
+    node.peers = (node.peers[0], replace(node.peers[1], name="away.other.example"))
+
+    for path in ("/", "/routes"):
+        assert ">far<" in inside.get(path).text
+    assert ">away.other.example<" in inside.get("/").text
+    assert "<title>gate " in inside.get("/").text
+
+
 def test_what_comes_from_others_is_escaped(inside: Page, node: FakeNode) -> None:
     evil = "<script>alert(1)</script>"
     node.peers = (replace(node.peers[0], operating_system=evil, user=evil),)

@@ -24,15 +24,10 @@ def add_filters(app: Flask, now: Callable[[], float]) -> None:
     def path(peer: PeerDocument) -> str:
         return words.describe_path(peer, now())
 
-    for function in (ago, until, path, date, label, words.size, words.milliseconds):
+    for function in (ago, until, path, date, words.short_name, words.size, words.milliseconds):
         app.add_template_filter(function)
     app.context_processor(lambda: {"version": __version__})
 
 
 def date(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def label(name: str) -> str:
-    """Return a name's first part: "far" of "far.mesh.example"."""
-    return name.split(".", 1)[0]

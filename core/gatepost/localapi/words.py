@@ -5,7 +5,7 @@ Moments and `now` are seconds since 1970.
 
 from __future__ import annotations
 
-from gatepost.model.status import PeerDocument
+from gatepost.model.status import PeerDocument, SelfDocument
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
@@ -47,6 +47,15 @@ def until(moment: float | None, now: float) -> str:
 
 def milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1000:.3g} ms"
+
+
+def short_name(name: str, me: SelfDocument | None) -> str:
+    """Say a node's name as this node would: the label alone when the suffix is its own, too.
+
+    The domain of the network is no measure: other servers put an address there, or a user.
+    """
+    label, _, suffix = name.partition(".")
+    return label if me is not None and suffix == me.name.partition(".")[2] else name
 
 
 def is_active(peer: PeerDocument, now: float) -> bool:

@@ -127,6 +127,7 @@ class FakeNode:
     peers: tuple[PeerDocument, ...] = (_FAR, _AWAY)
     installed: dict[str, PluginDocument] = field(default_factory=_plugins)
     approved: tuple[str, ...] = ()
+    domain: str = "mesh.example"
     down_server: str = ""  # what is said of a coordination server that does not answer
     looks: int = 0
     approved_at: int = 3  # at which look a sign-in is found approved
@@ -147,7 +148,7 @@ class FakeNode:
             login_server=self.options.login_server or "",
             auth_url=self.auth_url,
             control_connected=known,
-            domain="mesh.example" if known else "",
+            domain=self.domain if known else "",
             node=replace(_ME, key=f"nodekey:{self.logins:064x}") if known else None,
             wireguard=WireGuardDocument(
                 backend="wireguard-go", device="gatepost0", port=41641, mtu=1280

@@ -43,6 +43,7 @@ def _page(error: str = "", text: str | None = None) -> str:
     offers = [(route, peer) for peer in status.peers for route in peer.routes]
     return render_template(
         "routes.html",
+        node=status.node,
         settings=settings,
         advertised=[(route, route in status.routes.approved) for route in advertised],
         running=status.state == "Running",

@@ -8,6 +8,7 @@ import click
 
 from gatepost.cli.session import Session
 from gatepost.errors import NotFoundError, RefusedError
+from gatepost.localapi.words import short_name
 from gatepost.model.status import PeerDocument, SelfDocument, Status
 
 
@@ -43,7 +44,7 @@ def _addresses(status: Status, peer: str | None) -> tuple[str, ...]:
         everyone.append(status.node)
     wanted = peer.lower().rstrip(".")
     for node in everyone:
-        names = {node.name, node.name.removesuffix(f".{status.domain}")}
+        names = {node.name, short_name(node.name, status.node)}
         if wanted in names or wanted in {a.split("/")[0] for a in node.addresses}:
             return node.addresses
     raise NotFoundError(f"no peer is called {peer!r}", hint="see their names: gatepost status")

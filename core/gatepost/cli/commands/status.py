@@ -8,8 +8,8 @@ import click
 
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
-from gatepost.localapi.words import describe_path, is_active, size
-from gatepost.model.status import PeerDocument, Status
+from gatepost.localapi.words import describe_path, is_active, short_name, size
+from gatepost.model.status import PeerDocument, SelfDocument, Status
 
 
 @click.command(help="Show this node and its peers; exit code 1 when it is not running.")
@@ -42,31 +42,26 @@ def _say(answer: Status, peers: tuple[PeerDocument, ...], now: float) -> None:
         me, system = answer.node, answer.wireguard
         device = f"this node, {system.backend} {system.device}" if system else "this node"
         owner = _owner(me.user, me.tags)
-        rows.append(
-            (_first(me.addresses), _short(me.name, answer.domain), owner, "", device, "", "")
-        )
-    rows.extend(_row(peer, answer.domain, now) for peer in peers)
+        name = short_name(me.name, me)
+        rows.append((_first(me.addresses), name, owner, "", device, "", ""))
+    rows.extend(_row(peer, answer.node, now) for peer in peers)
     say_table(("IP", "NAME", "USER", "OS", "PATH", "RX", "TX") if rows else (), rows)
     for notice in answer.notices:
         color = {"error": "red", "warning": "yellow"}.get(notice.level)
         click.echo(f"{click.style(notice.level, fg=color)}: {notice.text}", err=True)
 
 
-def _row(peer: PeerDocument, domain: str, now: float) -> tuple[str, ...]:
+def _row(peer: PeerDocument, me: SelfDocument | None, now: float) -> tuple[str, ...]:
     path = describe_path(peer, now)
     color = {"direct": "green", "relay": "yellow", "derp": "yellow"}.get(path.split()[0])
     shown = click.style(path, fg=color, dim=color is None)
     owner = _owner(peer.user, peer.tags)
-    name, system = _short(peer.name, domain), peer.operating_system or "-"
+    name, system = short_name(peer.name, me), peer.operating_system or "-"
     return _first(peer.addresses), name, owner, system, shown, size(peer.received), size(peer.sent)
 
 
 def _first(addresses: tuple[str, ...]) -> str:
     return addresses[0].split("/")[0] if addresses else "-"
-
-
-def _short(name: str, domain: str) -> str:
-    return name.removesuffix(f".{domain}") if domain else name
 
 
 def _owner(user: str, tags: tuple[str, ...]) -> str:

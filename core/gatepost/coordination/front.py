@@ -8,9 +8,9 @@ from importlib.metadata import version
 
 import msgspec
 
-from gatepost.coordination.ledger import Ledger
 from gatepost.coordination.logins import Logins
 from gatepost.coordination.pages import login_page
+from gatepost.coordination.relay_guard import RelayGuard
 from gatepost.errors import Malformed
 from gatepost.model.keys import MachinePublic, NodePublic
 from gatepost.net.control_server import NoiseServer
@@ -34,13 +34,13 @@ class Front:
 
     def __init__(
         self,
-        ledger: Ledger,
+        guard: RelayGuard,
         logins: Logins,
         noise: NoiseServer,
         derp: DerpServer | None,
         public_key: MachinePublic,
     ) -> None:
-        self._ledger = ledger
+        self._guard = guard
         self._logins = logins
         self._noise = noise
         self._derp = derp
@@ -90,7 +90,7 @@ class Front:
             asked = read_json(request.body, _VerifyRequest)
         except Malformed as error:
             return _text(HTTPStatus.BAD_REQUEST, str(error))
-        allow = await admits(self._ledger, asked.node_public)
+        allow = self._guard.admits(asked.node_public)
         return Response(body=msgspec.json.encode({"Allow": allow}))
 
     async def _no_content(self, _request: Request) -> Response:
@@ -98,12 +98,6 @@ class Front:
 
     async def _robots(self, _request: Request) -> Response:
         return _text(HTTPStatus.OK, "User-agent: *\nDisallow: /")
-
-
-async def admits(ledger: Ledger, key: NodePublic) -> bool:
-    """Say whether a node may use a relay of this mesh: it is ours and not expired."""
-    record = ledger.world.records.node_by_key(key)
-    return record is not None and not ledger.world.nodes[record.id].presence.expired
 
 
 def _text(status: HTTPStatus, text: str) -> Response:

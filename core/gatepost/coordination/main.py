@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from gatepost.coordination.certificate import certificate_of
 from gatepost.coordination.database.store import Store
 from gatepost.coordination.delta import Messages
 from gatepost.coordination.extensions import load_extensions
-from gatepost.coordination.front import Front, admits
+from gatepost.coordination.front import Front
 from gatepost.coordination.keys import derp_key, noise_key
 from gatepost.coordination.ledger import Ledger
 from gatepost.coordination.listen import state_directory, tcp_socket, udp_socket
@@ -31,13 +31,13 @@ from gatepost.coordination.mapper import Mesh
 from gatepost.coordination.policy.everybody import Everybody
 from gatepost.coordination.presence import Presences
 from gatepost.coordination.registrar import Registrar
+from gatepost.coordination.relay_guard import RelayGuard
 from gatepost.coordination.relay_map import relay_map
 from gatepost.coordination.settings import Settings, read_settings
 from gatepost.coordination.stream import Streams
 from gatepost.coordination.times import FLOOR, newest, steady
 from gatepost.errors import GatepostError
 from gatepost.localapi.listen import only_members, serve_local
-from gatepost.model.keys import NodePublic
 from gatepost.net.control_server import NoiseServer
 from gatepost.net.derp_server import DerpServer
 from gatepost.net.http_server import Limits, serve
@@ -48,6 +48,7 @@ from gatepost.net.stun_server import serve_stun
 log = logging.getLogger("gatepost.coordination")
 
 TICK = 1.0  # seconds
+Tick = Callable[[float], Awaitable[None]]  # gets the loop's clock
 DATABASE = "coordination.sqlite"
 _HTTP_PORT = 80
 _LIMITS = Limits(body=64 << 10, connections=8192, idle=60.0)
@@ -107,15 +108,13 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
             login_url=lambda login_id: f"{settings.server_url}/register/{login_id}",
         )
 
-        async def admit(key: NodePublic, _source: str) -> bool:
-            return await admits(ledger, key)
-
         noise = NoiseServer(private, MachineApi(ledger, registrar, streams, messages).handle)
         stack.push_async_callback(noise.close)
-        derp = DerpServer(derp_key(directory), admit) if settings.derp else None
+        guard = RelayGuard(ledger)
+        derp = DerpServer(derp_key(directory), guard.admit) if settings.derp else None
         if derp is not None:
             stack.push_async_callback(derp.close)
-        front = Front(ledger, logins, noise, derp, private.public)
+        front = Front(guard, logins, noise, derp, private.public)
         for sockets, context in ((http, None), (https, certificate.context)):
             server = await serve(front.handle, sockets, tls=context, limits=_LIMITS)
             stack.push_async_callback(server.close)
@@ -128,10 +127,17 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
             server_url=settings.server_url,
             public_key=private.public,
         )
-        guard = only_members(os.getuid())
-        local = await serve_local(admin.router(guard), socket_path, mode=_SOCKET_MODE)
+        router = admin.router(only_members(os.getuid()))
+        local = await serve_local(router, socket_path, mode=_SOCKET_MODE)
         stack.push_async_callback(local.close)
-        await _serve_until_told(ledger, streams, presences, settings)
+
+        async def tick(now: float) -> None:
+            streams.tick(now)
+            await presences.tick(now)
+            if derp is not None:
+                guard.tick(derp)
+
+        await _serve_until_told(ledger, streams, tick, settings)
 
 
 def _mesh(settings: Settings, pin: str) -> Mesh:
@@ -152,7 +158,7 @@ def _open_ledger(path: Path, stack: AsyncExitStack) -> Ledger:
 
 
 async def _serve_until_told(
-    ledger: Ledger, streams: Streams, presences: Presences, settings: Settings
+    ledger: Ledger, streams: Streams, tick: Tick, settings: Settings
 ) -> None:
     """Run what runs all the time; end it when a signal comes."""
     loop = asyncio.get_running_loop()
@@ -164,7 +170,7 @@ async def _serve_until_told(
         running = [
             group.create_task(ledger.run(), name="ledger"),
             group.create_task(streams.run(), name="streams"),
-            group.create_task(_tick(streams, presences, notifier), name="tick"),
+            group.create_task(_every_second(tick, notifier), name="tick"),
         ]
         count = len(ledger.world.nodes)
         log.info("serving %s with %d nodes as %s", settings.domain, count, settings.server_url)
@@ -176,13 +182,12 @@ async def _serve_until_told(
             task.cancel()
 
 
-async def _tick(streams: Streams, presences: Presences, notifier: Notifier) -> None:
+async def _every_second(tick: Tick, notifier: Notifier) -> None:
     """Let time pass, second by second; systemd hears of it."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(TICK)
-        streams.tick(loop.time())
-        await presences.tick(loop.time())
+        await tick(loop.time())
         notifier.alive()
 
 

@@ -300,6 +300,20 @@ def test_a_registration_is_denied(run: Run, server: Server) -> None:
     assert (server.waiting, server.approved) == ({}, {})
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("registrations", "list"), "Nobody waits."), (("keys", "list"), "There are no keys.")],
+)
+def test_an_empty_list_says_so_beside_the_output(
+    run: Run, server: Server, words: tuple[str, ...], said: str
+) -> None:
+    server.waiting.clear()
+    answer = run("admin", *words)
+
+    assert (answer.code, answer.out, answer.err) == (0, "", f"{said}\n")
+    assert run("admin", *words, "--json").out == "[]\n"
+
+
 @pytest.mark.usefixtures("server")
 def test_server_shows_where_it_is_and_how_full(run: Run) -> None:
     said = run("admin", "server")

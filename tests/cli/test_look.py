@@ -36,7 +36,7 @@ def test_status_is_an_aligned_table(run: Run) -> None:
 
     assert said.code == 0
     assert lines[0].split() == ["IP", "NAME", "USER", "OS", "PATH", "RX", "TX"]
-    assert lines[1].split()[:3] == ["100.64.0.1", "gate", "alice"]
+    assert lines[1].split()[:4] == ["100.64.0.1", "gate", "alice", "-"]
     assert lines[2].split() == [
         *("100.64.0.2", "far", "alice", "linux", "direct", "192.0.2.7:41641"),
         *("1.5", "KiB", "12", "B"),
@@ -45,6 +45,7 @@ def test_status_is_an_aligned_table(run: Run) -> None:
     starts = [line.index(word) for line, word in zip(lines, _PATHS, strict=False)]
     assert len(set(starts)) == 1
     assert "\x1b" not in said.out
+    assert [line for line in lines if line != line.rstrip()] == []
 
 
 @pytest.mark.usefixtures("running")

@@ -29,9 +29,11 @@ def complete(answer: object) -> Any:  # Any: JSON
     return answer
 
 
-def say_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print aligned columns under dim heads; nothing for no rows."""
+def say_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str = "") -> None:
+    """Print aligned columns under dim heads; for no rows only `empty`, to stderr."""
     if not rows:
+        if empty:
+            click.echo(empty, err=True)
         return
     if heads:
         rows = [heads, *rows]
@@ -39,7 +41,8 @@ def say_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for number, row in enumerate(rows):
         line = "  ".join(_pad(cell, width) for cell, width in zip(row, widths, strict=True))
-        click.echo(click.style(line, dim=True) if heads and not number else line.rstrip())
+        line = line.rstrip()
+        click.echo(click.style(line, dim=True) if heads and not number else line)
 
 
 def _pad(cell: str, width: int) -> str:

@@ -23,7 +23,7 @@ _PLACES = {
 @click.group(
     cls=LazyGroup,
     places=_PLACES,
-    help="Administer the coordination server that runs on this machine.",
+    help="Administer the coordination server of this machine.",
 )
 @click.option(
     "--socket",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gatepost.cli import complete
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.cli.values import Duration, Tags
@@ -26,11 +27,20 @@ def list_(session: Session, *, as_json: bool) -> None:
         return
     now = session.now()
     rows = [_row(each, now) for each in documents]
-    say_table(("ID", "PREFIX", "USER", "TAGS", "KIND", "USED", "EXPIRES"), rows)
+    say_table(
+        ("ID", "PREFIX", "USER", "TAGS", "KIND", "USED", "EXPIRES"),
+        rows,
+        empty="There are no keys.",
+    )
 
 
 @keys.command(help="Make a key and print its secret, this once.")
-@click.option("--user", default="", help="Whose nodes it makes; not needed with --tag.")
+@click.option(
+    "--user",
+    default="",
+    help="Whose nodes it makes; not needed with --tag.",
+    shell_complete=complete.users,
+)
 @click.option("--reusable", is_flag=True, help="For any number of nodes.")
 @click.option("--ephemeral", is_flag=True, help="Its nodes vanish when they are offline.")
 @click.option("--tag", "tags", type=Tags(), multiple=True, help="A tag for its nodes; repeatable.")

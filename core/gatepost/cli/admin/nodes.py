@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gatepost.cli import complete
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.cli.values import HostName, Tags
@@ -25,11 +26,15 @@ def list_(session: Session, *, as_json: bool) -> None:
         return
     now = session.now()
     rows = [_row(node, now) for node in documents]
-    say_table(("ID", "NAME", "USER", "ADDRESSES", "OS", "VERSION", "STATE"), rows)
+    say_table(
+        ("ID", "NAME", "USER", "ADDRESSES", "OS", "VERSION", "STATE"),
+        rows,
+        empty="There are no nodes.",
+    )
 
 
 @nodes.command(help="Give a node another name.")
-@click.argument("node")
+@click.argument("node", shell_complete=complete.nodes)
 @click.argument("name", type=HostName())
 @click.pass_obj
 def rename(session: Session, *, node: str, name: str) -> None:
@@ -37,21 +42,21 @@ def rename(session: Session, *, node: str, name: str) -> None:
 
 
 @nodes.command(help="End a node's key now; it must sign in again.")
-@click.argument("node")
+@click.argument("node", shell_complete=complete.nodes)
 @click.pass_obj
 def expire(session: Session, *, node: str) -> None:
     session.server.change_node(node, NodeRequest(expire=True))
 
 
 @nodes.command(help="Remove a node from the network.")
-@click.argument("node")
+@click.argument("node", shell_complete=complete.nodes)
 @click.pass_obj
 def delete(session: Session, *, node: str) -> None:
     session.server.delete_node(node)
 
 
 @nodes.command(help='Give a node these tags in place of those it has; "" for none.')
-@click.argument("node")
+@click.argument("node", shell_complete=complete.nodes)
 @click.argument("tags", type=Tags())
 @click.pass_obj
 def tag(session: Session, *, node: str, tags: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gatepost.cli import complete
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.localapi.words import ago
@@ -27,19 +28,19 @@ def list_(session: Session, *, as_json: bool) -> None:
         (each.id, each.hostname, each.operating_system or "-", ago(each.created, now))
         for each in documents
     ]
-    say_table(("ID", "HOST NAME", "OS", "SINCE"), rows)
+    say_table(("ID", "HOST NAME", "OS", "SINCE"), rows, empty="Nobody waits.")
 
 
 @registrations.command(help="Let a machine in, as a node of a user.")
-@click.argument("registration", metavar="ID")
-@click.option("--user", required=True, help="Whose node it will be.")
+@click.argument("registration", metavar="ID", shell_complete=complete.registrations)
+@click.option("--user", required=True, help="Whose node it will be.", shell_complete=complete.users)
 @click.pass_obj
 def approve(session: Session, *, registration: str, user: str) -> None:
     session.server.approve(_last_part(registration), ApproveRequest(user=user))
 
 
 @registrations.command(help="Send a machine away.")
-@click.argument("registration", metavar="ID")
+@click.argument("registration", metavar="ID", shell_complete=complete.registrations)
 @click.pass_obj
 def deny(session: Session, *, registration: str) -> None:
     session.server.deny(_last_part(registration))

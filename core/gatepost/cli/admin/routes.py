@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gatepost.cli import complete
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.cli.values import Prefixes
@@ -27,11 +28,11 @@ def list_(session: Session, *, as_json: bool) -> None:
         say_json([_document(node, route) for node, route in found])
         return
     rows = [(str(node.id), node.name, route, _state(node, route)) for node, route in found]
-    say_table(("ID", "NODE", "ROUTE", "STATE"), rows)
+    say_table(("ID", "NODE", "ROUTE", "STATE"), rows, empty="No node advertises a network.")
 
 
 @routes.command(help="Approve networks of a node, next to those approved already.")
-@click.argument("node")
+@click.argument("node", shell_complete=complete.nodes)
 @click.argument("routes", type=Prefixes(), nargs=-1, required=True)
 @click.pass_obj
 def approve(session: Session, *, node: str, routes: tuple[tuple[str, ...], ...]) -> None:
@@ -45,7 +46,7 @@ def approve(session: Session, *, node: str, routes: tuple[tuple[str, ...], ...])
 
 
 @routes.command(help="Take the approval of networks back.")
-@click.argument("node")
+@click.argument("node", shell_complete=complete.nodes)
 @click.argument("routes", type=Prefixes(), nargs=-1, required=True)
 @click.pass_obj
 def unapprove(session: Session, *, node: str, routes: tuple[tuple[str, ...], ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gatepost.cli import complete
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.localapi.words import ago
@@ -24,9 +25,10 @@ def list_(session: Session, *, as_json: bool) -> None:
         return
     now = session.now()
     rows = [
-        (str(u.id), u.name, u.display_name, str(u.nodes), ago(u.created, now)) for u in documents
+        (str(u.id), u.name, u.display_name or "-", str(u.nodes), ago(u.created, now))
+        for u in documents
     ]
-    say_table(("ID", "NAME", "DISPLAY NAME", "NODES", "CREATED"), rows)
+    say_table(("ID", "NAME", "DISPLAY NAME", "NODES", "CREATED"), rows, empty="There are no users.")
 
 
 @users.command(help="Make a user.")
@@ -43,7 +45,7 @@ def create(session: Session, *, name: str, display_name: str, as_json: bool) -> 
 
 
 @users.command(help="Give a user another name.")
-@click.argument("user")
+@click.argument("user", shell_complete=complete.users)
 @click.argument("name")
 @click.pass_obj
 def rename(session: Session, *, user: str, name: str) -> None:
@@ -51,7 +53,7 @@ def rename(session: Session, *, user: str, name: str) -> None:
 
 
 @users.command(help="Delete a user that has no nodes.")
-@click.argument("user")
+@click.argument("user", shell_complete=complete.users)
 @click.pass_obj
 def delete(session: Session, *, user: str) -> None:
     session.server.delete_user(user)

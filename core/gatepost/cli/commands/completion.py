@@ -22,4 +22,10 @@ def completion(context: click.Context, shell: str) -> None:
     if kind is None:
         raise click.UsageError(f"this version of click knows no completion for {shell}")
     root = context.find_root()
-    click.echo(kind(root.command, {}, "gatepost", "_GATEPOST_COMPLETE").source())
+    click.echo(_without_blanks(kind(root.command, {}, "gatepost", "_GATEPOST_COMPLETE").source()))
+
+
+def _without_blanks(script: str) -> str:
+    """Let bash put no blank behind "KEY=": the value comes next."""
+    last = "    return 0\n"
+    return script.replace(last, f"    [[ ${{COMPREPLY-}} != *= ]] || compopt -o nospace\n{last}")

@@ -10,7 +10,9 @@ from gatepost.cli.output import say_json
 from gatepost.cli.session import Session
 
 
-@click.command(help="Say which plugin wants a prefix, address, port or name, and why.")
+@click.command(
+    help="Say which plugin wants a thing, and why. WHAT is a prefix, address, port or name."
+)
 @click.argument("what")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj

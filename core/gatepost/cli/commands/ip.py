@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 import click
 
+from gatepost.cli import complete
 from gatepost.cli.session import Session
 from gatepost.errors import NotFoundError, RefusedError
 from gatepost.localapi.words import short_name
@@ -13,7 +14,7 @@ from gatepost.model.status import PeerDocument, SelfDocument, Status
 
 
 @click.command(help="Print the mesh addresses of this node, or of a peer.")
-@click.argument("peer", required=False)
+@click.argument("peer", required=False, shell_complete=complete.peers)
 @click.option("-4", "--ipv4", "four", is_flag=True, help="Only IPv4.")
 @click.option("-6", "--ipv6", "six", is_flag=True, help="Only IPv6.")
 @click.option("-1", "--first", is_flag=True, help="Only one address.")

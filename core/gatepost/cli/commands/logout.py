@@ -7,7 +7,7 @@ import click
 from gatepost.cli.session import Session
 
 
-@click.command(help="Leave the mesh and end this node's key; coming back needs a sign-in.")
+@click.command(help="Leave the mesh and end this node's key. Coming back needs a sign-in.")
 @click.pass_obj
 def logout(session: Session) -> None:
     session.node.logout()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gatepost.cli import complete
 from gatepost.cli.output import say_json
 from gatepost.cli.session import Session
 from gatepost.cli.values import Duration
@@ -18,8 +19,10 @@ class NoAnswer(GatepostError):  # noqa: N818  # named for what happened
     """It is not so: the peer did not answer, or not by a direct path."""
 
 
-@click.command(help="Ask a peer (name or mesh address) for an answer, and say by which path.")
-@click.argument("target")
+@click.command(
+    help="Ask a peer if it is there. TARGET is a name or a mesh address; the path is shown, too."
+)
+@click.argument("target", shell_complete=complete.peers)
 @click.option("-c", "--count", type=click.IntRange(0), default=10, help="Tries; 0 is no end.")
 @click.option("--timeout", type=Duration(), default="5s", help="How long to wait for each answer.")
 @click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gatepost.cli import complete
 from gatepost.cli.commands.plugin_values import parse_assignments
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
@@ -28,30 +29,38 @@ def list_(session: Session, *, as_json: bool) -> None:
 
 
 @plugin.command(help="Show the settings of a plugin.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.plugins)
 @click.pass_obj
 def show(session: Session, *, name: str) -> None:
-    fields = find(session.node.plugins(), name).fields
-    say_table(("SETTING", "VALUE", "HELP"), [(f.name, _text(f.value), f.help) for f in fields])
+    found = find(session.node.plugins(), name)
+    fields = found.fields
+    rows = [(field.name, _text(field.value), field.help) for field in fields]
+    say_table(("SETTING", "VALUE", "HELP"), rows, empty=_no_settings(found))
 
 
 @plugin.command(help="Switch a plugin on.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.plugins)
 @click.pass_obj
 def enable(session: Session, *, name: str) -> None:
     session.node.change_plugin(name, PluginRequest(enabled=True))
 
 
 @plugin.command(help="Switch a plugin off.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.plugins)
 @click.pass_obj
 def disable(session: Session, *, name: str) -> None:
     session.node.change_plugin(name, PluginRequest(enabled=False))
 
 
 @plugin.command("set", help="Change settings; KEY= (nothing behind it) is the default again.")
-@click.argument("name")
-@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+@click.argument("name", shell_complete=complete.plugins)
+@click.argument(
+    "assignments",
+    metavar="KEY=VALUE...",
+    nargs=-1,
+    required=True,
+    shell_complete=complete.settings,
+)
 @click.pass_obj
 def set_(session: Session, *, name: str, assignments: tuple[str, ...]) -> None:
     settings = parse_assignments(find(session.node.plugins(), name), assignments)
@@ -72,6 +81,12 @@ def _state(document: PluginDocument) -> str:
     if document.enabled:
         return click.style("required" if document.required else "on", fg="green")
     return click.style("off", dim=True)
+
+
+def _no_settings(document: PluginDocument) -> str:
+    if document.enabled:
+        return f"{document.name} has no settings."
+    return f"{document.name} is off; its settings are known when it is on."
 
 
 def _text(value: str | float | bool | tuple[str, ...] | None) -> str:

@@ -12,7 +12,7 @@ from gatepost.localapi.words import describe_path, is_active, short_name, size
 from gatepost.model.status import PeerDocument, SelfDocument, Status
 
 
-@click.command(help="Show this node and its peers; exit code 1 when it is not running.")
+@click.command(help="Show this node and its peers. The exit code is 1 when it is not running.")
 @click.option("--peers/--no-peers", default=True, help="With or without the peers.")
 @click.option("--active", is_flag=True, help="Only peers with traffic in the last minutes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole status as JSON.")
@@ -43,7 +43,7 @@ def _say(answer: Status, peers: tuple[PeerDocument, ...], now: float) -> None:
         device = f"this node, {system.backend} {system.device}" if system else "this node"
         owner = _owner(me.user, me.tags)
         name = short_name(me.name, me)
-        rows.append((_first(me.addresses), name, owner, "", device, "", ""))
+        rows.append((_first(me.addresses), name, owner, "-", device, "-", "-"))
     rows.extend(_row(peer, answer.node, now) for peer in peers)
     say_table(("IP", "NAME", "USER", "OS", "PATH", "RX", "TX") if rows else (), rows)
     for notice in answer.notices:

@@ -141,8 +141,22 @@ def test_from_the_first_password_to_signing_out_and_in_again(inside: Browser) ->
     assert "Running" in inside.text()
 
 
+def test_the_password_is_changed_and_counts_from_then_on(inside: Browser) -> None:
+    inside.press(".account a")
+    inside.fill("#current", PASSWORD)
+    inside.fill("#password", "another horse")
+    inside.fill("#again", "another horse")
+    inside.press("button.main")
+    assert "The password is changed." in inside.text()
+    inside.press(".top form button")
+    inside.fill("#password", "another horse")
+    inside.press("button.main")
+
+    assert "Running" in inside.text()
+
+
 def test_every_page_loads_without_a_complaint_of_the_browser(inside: Browser) -> None:
-    for path in ("/", "/routes", "/plugins", "/plugins/subnet-router"):
+    for path in ("/", "/routes", "/plugins", "/plugins/subnet-router", "/password"):
         inside.open(path)
 
     assert inside.complaints() == []
@@ -181,7 +195,7 @@ def test_no_page_is_wider_than_a_telephone(inside: Browser) -> None:
         {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True},
     )
     widths: dict[str, int] = {}
-    for path in ("/", "/routes", "/plugins", "/plugins/subnet-router"):
+    for path in ("/", "/routes", "/plugins", "/plugins/subnet-router", "/password"):
         inside.open(path)
         widths[path] = int(inside.find("html").get_property("scrollWidth"))  # type: ignore[arg-type]  # a number here
 

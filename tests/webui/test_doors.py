@@ -14,8 +14,8 @@ from gatepost_webui.passwords import Passwords
 from gatepost_webui.sessions import LIFETIME, Sessions
 from gatepost_webui.sessions import MOST as MOST_SESSIONS
 
-PAGES = ("/", "/routes", "/plugins", "/plugins/subnet-router")
-FORMS = ("/up", "/down", "/routes", "/plugins/subnet-router", "/sign-out")
+PAGES = ("/", "/routes", "/plugins", "/plugins/subnet-router", "/password")
+FORMS = ("/up", "/down", "/routes", "/plugins/subnet-router", "/password", "/sign-out")
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -12,7 +12,15 @@ from gatepost.model.status import NoticeDocument
 from gatepost.testing.fake_node import AUTH_URL, FakeNode
 from gatepost_webui.config import WebConfig
 
-PAGES = ("/", "/routes", "/plugins", "/plugins/subnet-router", "/plugins/none", "/nowhere")
+PAGES = (
+    "/",
+    "/routes",
+    "/plugins",
+    "/plugins/subnet-router",
+    "/plugins/none",
+    "/password",
+    "/nowhere",
+)
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/sign-in", "/setup", "/static/gatepost.css"])

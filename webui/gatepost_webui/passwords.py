@@ -67,24 +67,38 @@ class Passwords:
             write_private(self._password, _HASHER.hash(password).encode())
             self._code.unlink(missing_ok=True)
 
+    def change(self, current: str, password: str) -> None:
+        """Replace the password; raise DeniedError when `current` is not the one before.
+
+        Raises SettingsError for a new one that is too short, too long or the same.
+        """
+        check(password)
+        with self._one_at_a_time:
+            if not self._is_right(current):
+                raise DeniedError("that is not the password now")
+            if password == current:
+                raise SettingsError("the new password is the one you have")
+            write_private(self._password, _HASHER.hash(password).encode())
+
     def verify(self, password: str) -> bool:
         """Say whether this is the password; raise StateError when the stored hash is damaged."""
-        if len(password) > LONGEST:
-            return False
         with self._one_at_a_time:
-            stored = read_private(self._password)
-            if stored is None:
-                return False
-            try:
-                _HASHER.verify(stored.decode("ascii", "replace"), password)
-            except VerifyMismatchError:
-                return False
-            except (InvalidHashError, VerificationError) as error:
-                raise StateError(
-                    f"{self._password} is damaged: {error}",
-                    hint=f"to start over: rm {self._password}, then restart gatepost-web",
-                ) from error
-            return True
+            return self._is_right(password)
+
+    def _is_right(self, password: str) -> bool:
+        stored = read_private(self._password)
+        if stored is None or len(password) > LONGEST:
+            return False
+        try:
+            _HASHER.verify(stored.decode("ascii", "replace"), password)
+        except VerifyMismatchError:
+            return False
+        except (InvalidHashError, VerificationError) as error:
+            raise StateError(
+                f"{self._password} is damaged: {error}",
+                hint=f"to start over: rm {self._password}, then restart gatepost-web",
+            ) from error
+        return True
 
 
 def check(password: str) -> None:

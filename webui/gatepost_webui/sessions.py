@@ -45,6 +45,11 @@ class Sessions:
             if self._since.pop(_key(token), None) is not None:
                 self._store()
 
+    def close_all(self) -> None:
+        with self._lock:
+            self._since = {}
+            self._store()
+
     def _store(self) -> None:
         write_private(self._path, msgspec.json.encode(self._since))
 

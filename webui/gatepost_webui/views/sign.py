@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from math import ceil
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -12,6 +11,7 @@ from gatepost.errors import DeniedError, SettingsError
 from gatepost_webui import guard
 from gatepost_webui.context import web
 from gatepost_webui.passwords import LONGEST, SHORTEST, check
+from gatepost_webui.words import in_wait, sentence
 
 page = Blueprint("sign", __name__)
 
@@ -58,7 +58,7 @@ def setup() -> Answer:
         web().limiter.on_wrong(address, web().ticks())
         web().passwords.set_first(request.form.get("code", ""), password)
     except (SettingsError, DeniedError) as error:
-        return _setup_page(_sentence(error)), HTTPStatus.BAD_REQUEST
+        return _setup_page(sentence(error)), HTTPStatus.BAD_REQUEST
     web().limiter.on_right(address)
     guard.sign_in()
     return redirect(url_for("box.status"))
@@ -73,13 +73,6 @@ def _setup_page(error: str) -> str:
 
 
 def _wait_page(template: str, wait: float) -> Answer:
-    seconds = str(ceil(wait))
-    error = f"Too many wrong attempts. Try again in {seconds} s."
+    error, headers = in_wait(wait)
     text = render_template(template, error=error, shortest=SHORTEST, longest=LONGEST)
-    return text, HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": seconds}
-
-
-def _sentence(error: SettingsError | DeniedError) -> str:
-    text = str(error)
-    hint = f" {error.hint[0].upper()}{error.hint[1:]}." if error.hint else ""
-    return f"{text[0].upper()}{text[1:]}.{hint}"
+    return text, HTTPStatus.TOO_MANY_REQUESTS, headers

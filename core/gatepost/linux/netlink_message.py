@@ -35,7 +35,7 @@ ERROR, DONE, OVERRUN = 2, 3, 4  # types below 16 belong to netlink itself
 ACK_CAPPED, ACK_HAS_TEXT = 0x100, 0x200  # flags of an ERROR message
 ERROR_TEXT = 1  # NLMSGERR_ATTR_MSG
 
-_NESTED = 0x8000
+NESTED = 0x8000
 _TYPE_MASK = 0x3FFF
 _LONGEST_ATTRIBUTE = 0xFFFF  # bytes, its length field has 16 bits
 
@@ -88,7 +88,7 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 
 def nested(kind: int, parts: Iterable[bytes]) -> bytes:
-    return attribute(kind | _NESTED, b"".join(parts))
+    return attribute(kind | NESTED, b"".join(parts))
 
 
 def u32(kind: int, value: int) -> bytes:

@@ -11,7 +11,9 @@ Body of every message (include/uapi/linux/wireguard.h): command u8 | version u8 
     prefix  1 family u16 | 2 address 4 or 16 | 3 length u8
 
 A dump comes in several messages; a peer with many prefixes continues in the next
-one, under the same key. 1,000 peers are written in about 0.1 s, one in under 1 ms.
+one, under the same key. What every peer has is packed by one `Struct` each and not
+attribute by attribute: with a call per attribute, 1,000 peers took Python as long
+as the kernel, whose time goes into one multiplication on the curve per new peer.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from gatepost.linux import rtnetlink
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.netlink_message import (
     DUMP,
+    NESTED,
     Message,
     Request,
     attribute,
@@ -59,7 +62,15 @@ _PREFIX_FAMILY, _PREFIX_ADDRESS, _PREFIX_LENGTH = 1, 2, 3
 
 PREFIXES_PER_PIECE = 256  # of one peer in one message; 36 bytes each at most
 BYTES_PER_MESSAGE = 24_000  # of peers; far below the 65,535 that an attribute can hold
-NO_PRESHARED = bytes(32)
+
+# Each attribute begins with its length u16 and type u16, and is padded to a multiple of 4.
+_PEER = struct.Struct("=HH32s HHI")  # public key, flags
+_PREFIX4 = struct.Struct("=HH HHH2x HH4s HHB3x")  # the list's item around it, family, …
+_PREFIX6 = struct.Struct("=HH HHH2x HH16s HHB3x")  # … address, length
+_SOCKADDR4 = struct.Struct("=H2s4s8x")  # family, port in network order, address
+_SOCKADDR6 = struct.Struct("=H2s4x16s4x")
+# A new peer has neither; it may be one that someone made by hand.
+_NO_PRESHARED_NO_KEEPALIVE = attribute(_PRESHARED, bytes(32)) + attribute(_KEEPALIVE, bytes(2))
 
 
 class KernelBackend:
@@ -140,48 +151,42 @@ def write_device(device: str, update: DeviceUpdate, peers: Sequence[PeerUpdate])
 def _peer_pieces(peer: PeerUpdate) -> Iterator[bytes]:
     """Yield the peer, in several pieces when it has many prefixes."""
     prefixes = peer.allowed
-    first = prefixes[:PREFIXES_PER_PIECE]
     flags = (_REMOVE if peer.remove else 0) | (_REPLACE if peer.replace else 0)
-    flags |= 0 if peer.create else _UPDATE_ONLY
-    parts = [attribute(_PUBLIC, peer.public_key.raw), u32(_FLAGS, flags)]
+    parts = [_peer_head(peer, flags if peer.create else flags | _UPDATE_ONLY)]
     if peer.endpoint is not None:
         parts.append(attribute(_ENDPOINT, write_endpoint(peer.endpoint)))
     if peer.create:
-        parts.append(attribute(_PRESHARED, NO_PRESHARED) + attribute(_KEEPALIVE, bytes(2)))
-    parts.append(_prefixes(first))
+        parts.append(_NO_PRESHARED_NO_KEEPALIVE)
+    if prefixes:
+        parts.append(nested(_ALLOWED, map(_prefix, prefixes[:PREFIXES_PER_PIECE])))
     yield nested(0, parts)
     for start in range(PREFIXES_PER_PIECE, len(prefixes), PREFIXES_PER_PIECE):
         more = prefixes[start : start + PREFIXES_PER_PIECE]
-        yield nested(
-            0,
-            [attribute(_PUBLIC, peer.public_key.raw), u32(_FLAGS, _UPDATE_ONLY), _prefixes(more)],
-        )
+        yield nested(0, [_peer_head(peer, _UPDATE_ONLY), nested(_ALLOWED, map(_prefix, more))])
 
 
-def _prefixes(prefixes: Iterable[IPNetwork]) -> bytes:
-    return nested(_ALLOWED, (_prefix(p) for p in prefixes))
+def _peer_head(peer: PeerUpdate, flags: int) -> bytes:
+    return _PEER.pack(36, _PUBLIC, peer.public_key.raw, 8, _FLAGS, flags)
 
 
 def _prefix(prefix: IPNetwork) -> bytes:
-    family = rtnetlink.family_of(prefix.version)
-    return nested(
-        0,
-        (
-            attribute(_PREFIX_FAMILY, struct.pack("=H", family)),
-            attribute(_PREFIX_ADDRESS, prefix.network_address.packed),
-            attribute(_PREFIX_LENGTH, bytes((prefix.prefixlen,))),
-        ),
+    packed = prefix.network_address.packed
+    shape, family = (_PREFIX4, socket.AF_INET) if len(packed) == 4 else (_PREFIX6, socket.AF_INET6)  # noqa: PLR2004
+    return shape.pack(
+        *(shape.size, NESTED),
+        *(6, _PREFIX_FAMILY, family),
+        *(4 + len(packed), _PREFIX_ADDRESS, packed),
+        *(5, _PREFIX_LENGTH, prefix.prefixlen),
     )
 
 
 def write_endpoint(endpoint: Endpoint) -> bytes:
     """Return a sockaddr: family u16 | port u16 BE | … (16 bytes for IPv4, 28 for IPv6)."""
-    packed = endpoint.address.packed
-    family = struct.pack("=H", rtnetlink.family_of(endpoint.address.version))
     port = endpoint.port.to_bytes(2, "big")
-    if endpoint.address.version == 4:  # noqa: PLR2004
-        return family + port + packed + bytes(8)
-    return family + port + bytes(4) + packed + bytes(4)
+    packed = endpoint.address.packed
+    if len(packed) == 4:  # noqa: PLR2004
+        return _SOCKADDR4.pack(socket.AF_INET, port, packed)
+    return _SOCKADDR6.pack(socket.AF_INET6, port, packed)
 
 
 # --- bytes to values -------------------------------------------------------------

@@ -41,10 +41,10 @@ mkdir /layer/files /layer/work
 mount -t overlay -o lowerdir=/lower,upperdir=/layer/files,workdir=/layer/work root /root
 mkdir -p /root/usr/lib/modules/$VERSION
 mount --bind /lower$MODULES /root/usr/lib/modules/$VERSION
-for place in $COPIED; do mount -t tmpfs -o mode=755 copy /root$place; done
-tar x -f /dev/vda -C /root
 mount -t tmpfs -o mode=1777 tmp /root/tmp
 mount -t tmpfs -o mode=755 run /root/run
+for place in $COPIED; do mkdir -p /root$place; mount -t tmpfs -o mode=755 copy /root$place; done
+tar x -f /dev/vda -C /root
 for place in proc sys dev; do mount --move /$place /root/$place; done
 cp /job /root/run/job
 exec switch_root /root /bin/bash /run/job

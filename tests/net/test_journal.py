@@ -83,7 +83,7 @@ def test_levels_become_syslog_priorities(level: int, priority: int) -> None:
 def test_a_failure_arrives_with_its_traceback() -> None:
     journal = Journal()
     try:
-        raise ValueError("no good")  # noqa: TRY301
+        raise ValueError("no good")  # noqa: TRY301  # only to be caught
     except ValueError:
         logger_to(JournalHandler("gatepostd", journal.send)).exception("it failed")
     (entry,) = journal.entries

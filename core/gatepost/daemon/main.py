@@ -122,7 +122,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     surroundings = Surroundings(lambda: read_attachment(netlink))
     carriers = Carriers(
         # What is made below is named in a lambda.
-        lambda key: make_pair(key, me, wireguard, surroundings, lambda: control.announce())  # noqa: PLW0108
+        lambda key: make_pair(key, me, wireguard, surroundings, lambda: control.announce())  # noqa: PLW0108  # not made yet
     )
     stack.push_async_callback(carriers.close)
     control = Control(
@@ -144,7 +144,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         watch=observer.watch,
     )
     stages = own_appliers(netlink, wireguard, carriers, wishes, options.state_directory)
-    after = lambda: node.after_round()  # noqa: PLW0108, E731
+    after = lambda: node.after_round()  # noqa: PLW0108, E731  # not made yet
     reconciler = Reconciler((*stages, plugins.appliers()), wishes.desire, after)
     services = Services(inputs.answer_one, lambda: api.status_text())  # noqa: PLW0108
     stack.push_async_callback(services.close)

@@ -28,7 +28,7 @@ class Endpoint:
     port: int
 
     def __str__(self) -> str:
-        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)  # noqa: PLR2004
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)  # noqa: PLR2004  # the version of IP
         return f"{host}:{self.port}"
 
 

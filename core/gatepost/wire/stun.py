@@ -89,7 +89,7 @@ def write_answer(transaction: bytes, source: Endpoint) -> bytes:
     """Return the answer that tells the asker its own `source`: 32 bytes, 44 for IPv6."""
     address = _unmapped(source.address)
     masked = _xor(address.packed, _COOKIE + transaction)
-    family = 1 if address.version == 4 else 2  # noqa: PLR2004
+    family = 1 if address.version == 4 else 2  # noqa: PLR2004  # the version of IP
     port = source.port ^ int.from_bytes(_COOKIE[:2], "big")
     value = struct.pack(">BBH", 0, family, port) + masked
     head = _head(_SUCCESS, _ATTRIBUTE.size + len(value), transaction)

@@ -125,7 +125,7 @@ def test_without_the_library_every_line_has_its_priority() -> None:
 
 def test_without_the_library_a_traceback_keeps_its_priority() -> None:
     try:
-        raise ValueError("no good")  # noqa: TRY301
+        raise ValueError("no good")  # noqa: TRY301  # the trace is what the test is about
     except ValueError:
         failed = record(logging.ERROR)
         failed.exc_info = sys.exc_info()

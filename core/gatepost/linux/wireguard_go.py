@@ -25,6 +25,8 @@ from gatepost.linux.wireguard_state import BackendName, DeviceState, DeviceUpdat
 PROGRAM = Path("/usr/bin/wireguard-go")
 SOCKETS = Path("/var/run/wireguard")  # fixed by the program
 START_TIMEOUT = 10.0  # seconds until it has made the device and the socket
+END_TIMEOUT = 5.0  # seconds; it ends some milliseconds after its device
+END_POLL = 0.02  # seconds
 ANSWER_TIMEOUT = 10.0  # seconds for one transaction
 LONGEST_ANSWER = 64 << 20  # bytes; 10,000 peers need about 4 MiB
 LONGEST_LOG = 1 << 20  # bytes; over that it starts again from nothing
@@ -47,7 +49,10 @@ class GoBackend:
 
     async def owns(self, device: str, kind: str) -> bool:
         """Take a TUN device with a live socket of its name for wireguard-go's."""
-        if kind != "tun" or not _is_socket(self._socket(device)):
+        return kind == "tun" and await self._answers(device)
+
+    async def _answers(self, device: str) -> bool:
+        if not _is_socket(self._socket(device)):
             return False
         try:
             _, writer = await asyncio.open_unix_connection(self._socket(device))
@@ -58,6 +63,7 @@ class GoBackend:
 
     async def create(self, device: str) -> None:
         """Start the program and wait for its socket; it outlives us, see the module."""
+        await self._await_predecessor(device)
         if not self._program.exists():
             raise OSError(
                 errno.ENOENT,
@@ -90,6 +96,19 @@ class GoBackend:
             raise TimeoutError(errno.ETIMEDOUT, text) from error
         if code or not await self.owns(device, "tun"):
             raise OSError(errno.EIO, f"wireguard-go {device} ended with {code}{self._why()}")
+
+    async def _await_predecessor(self, device: str) -> None:
+        """Wait for the end of a process whose device was deleted: it still holds the socket."""
+        try:
+            async with asyncio.timeout(END_TIMEOUT):
+                while await self._answers(device):  # noqa: ASYNC110  # nothing tells us
+                    await asyncio.sleep(END_POLL)
+        except TimeoutError as error:
+            text = (
+                f"a wireguard-go still answers on {self._socket(device)}, without {device} here: "
+                "end it, if it is not that of another network namespace"
+            )
+            raise TimeoutError(errno.ETIMEDOUT, text) from error
 
     def _open_log(self) -> int:
         if self._log is None:

@@ -20,11 +20,10 @@ from typing import TypeVar
 from gatepost.hookspecs import Applier
 from gatepost.linux.netlink import Netlink
 from gatepost.model.resource import Change, Resource
-from gatepost.testing.netns import Machine
+from gatepost.testing.netns import Machine, patient
 
 TIMEOUT = 50.0  # seconds
-# How much longer than on a real machine things may take; the emulated one says more than 1.
-PATIENCE = float(os.environ.get("GATEPOST_TEST_PATIENCE", "1"))
+PATIENCE = patient(1.0)  # how much longer than on a real machine things may take
 
 T = TypeVar("T")
 

@@ -6,67 +6,44 @@ the product would choose itself is tested.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
+from itertools import count
 from pathlib import Path
-from typing import Literal, cast
 
 import pytest
-from tests.linux.inside import PATIENCE, apply, processes_inside, run_inside, settle
+from tests.linux.against_wg import compare, ratio
+from tests.linux.inside import apply, processes_inside, run_inside, settle
+from tests.linux.peers import (
+    ENDPOINT,
+    NAME,
+    make_device,
+    make_peer,
+    make_private,
+    many_peers,
+    open_it,
+)
 
 from gatepost.linux.addresses import Addresses
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.routes import Routes
 from gatepost.linux.wireguard import Devices, Peers, WireGuard, open_wireguard
+from gatepost.linux.wireguard_go import SOCKETS
 from gatepost.linux.wireguard_state import PeerState
-from gatepost.model.kernel import Address, Route, WireGuardDevice, WireGuardPeer
-from gatepost.model.keys import NodePrivate
-from gatepost.model.netmap import Endpoint, IPNetwork
+from gatepost.model.kernel import Address, Route
+from gatepost.model.netmap import Endpoint
 from gatepost.model.owned import ROUTE_TABLE
-from gatepost.model.resource import Change
 from gatepost.testing.netns import Machine, connect, machines
 
 pytestmark = pytest.mark.root
-
-BACKEND = cast(  # pytest shows a clear error for any other value
-    "Literal['auto', 'kernel', 'wireguard-go']", os.environ.get("GATEPOST_TEST_WIREGUARD", "auto")
-)
-# Sockets of wireguard-go are named after the device, in one folder for all namespaces.
-NAME = f"gptest{os.getpid() % 1_000_000}"
-ENDPOINT = Endpoint(IPv4Address("192.0.2.9"), 41641)
-
-
-def make_private(number: int) -> NodePrivate:
-    """Return a key in the form in which WireGuard stores it."""
-    return NodePrivate(bytes([8]) + number.to_bytes(30, "little") + bytes([64]))
-
-
-def make_device(number: int = 1, name: str = NAME) -> WireGuardDevice:
-    return WireGuardDevice(
-        name=name, private_key=make_private(number), port=41641, mark=0x80000, mtu=1280
-    )
-
-
-def make_peer(number: int, *allowed: str) -> WireGuardPeer:
-    prefixes = frozenset[IPNetwork](ip_network(a) for a in allowed)
-    return WireGuardPeer(device=NAME, public_key=make_private(number).public, allowed=prefixes)
-
-
-def many_peers(count: int) -> list[WireGuardPeer]:
-    v4, v6 = IPv4Address("100.64.1.0"), IPv6Address("fd7a:115c:a1e0::1:0")
-    return [make_peer(n + 2, f"{v4 + n}/32", f"{v6 + n}/128") for n in range(count)]
-
-
-async def open_it(netlink: Netlink, name: str = NAME) -> WireGuard:
-    return await open_wireguard(netlink, name, prefer=BACKEND)
 
 
 def peers_of(wireguard: WireGuard) -> Peers:
@@ -147,6 +124,28 @@ def test_a_device_nobody_wants_goes_and_wireguard_go_with_it(box: Machine) -> No
         time.sleep(0.02)
 
     assert processes_inside(box, "wireguard-go") == ()
+
+
+def test_a_wireguard_go_that_is_still_ending_is_waited_for(box: Machine) -> None:
+    """Its device is gone, its socket is not: a second one would refuse to start beside it."""
+
+    async def work(netlink: Netlink) -> None:
+        SOCKETS.mkdir(exist_ok=True)
+        path = SOCKETS / f"{NAME}.sock"
+        looks = count(1)
+
+        def on_look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+            if next(looks) == 3:
+                path.unlink()
+                ending.close()
+
+        ending = await asyncio.start_unix_server(on_look, path)
+        wireguard = await open_wireguard(netlink, NAME, prefer="wireguard-go")
+        await settle(Devices(wireguard), make_device())
+        await settle(Devices(wireguard))
+
+    run_inside(box, work)
 
 
 def test_a_strangers_device_with_our_name_is_left_alone_and_named(box: Machine) -> None:
@@ -245,28 +244,13 @@ def _wg(box: Machine, *arguments: str) -> None:
     subprocess.run(("nsenter", net, "wg", *arguments), check=True, timeout=10)
 
 
-def test_a_thousand_peers_and_one_peer_are_fast(box: Machine) -> None:
-    async def work(netlink: Netlink) -> tuple[str, float, float]:
-        wireguard = await open_it(netlink)
-        peers = peers_of(wireguard)
-        await settle(Devices(wireguard), make_device())
-        start = time.monotonic()
-        await apply(peers, *many_peers(1000))
-        whole = time.monotonic() - start
-        single: list[float] = []
-        for n in range(20):
-            peer = make_peer(5000 + n, f"10.0.{n}.0/24")
-            start = time.monotonic()
-            await peers.write((Change(peer.key, None, peer),))
-            single.append(time.monotonic() - start)
-        return wireguard.backend, whole, statistics.median(single)
+def test_peers_are_written_no_slower_than_by_wg(box: Machine) -> None:
+    found = run_inside(box, lambda netlink: compare(netlink, 1000, turns=3))
+    print(found)
 
-    backend, whole, single = run_inside(box, work)
-    print(f"{backend}: 1,000 peers {whole * 1e3:.0f} ms, one {single * 1e3:.2f} ms")
-
-    # The promise is for the kernel on a quiet machine; a shared one gets ten times as long.
-    assert whole < 3.0 * PATIENCE
-    assert single < 0.02 * PATIENCE
+    # The benchmark has the real limits; here nobody keeps the machine quiet.
+    assert ratio(found.many) < 2.0
+    assert ratio(found.one) < 1.0
 
 
 # --- life without the daemon -----------------------------------------------------------

@@ -36,7 +36,7 @@ class Addresses:
         found: set[Resource] = set()
         for index, name in ours.items():
             for message in await self._netlink.ask(rtnetlink.get_addresses(index)):
-                held = rtnetlink.read_interface_address(message.body)
+                held = rtnetlink.read_interface_address(message)
                 if (
                     held is not None
                     and held.index == index

@@ -44,7 +44,7 @@ async def read_attachment(
     """Read it all from the kernel; `ours` are the devices that do not count."""
     links = await all_links(netlink)
     messages = await netlink.ask(rtnetlink.get_addresses())
-    held = [rtnetlink.read_interface_address(m.body) for m in messages]
+    held = [rtnetlink.read_interface_address(m) for m in messages]
     return attachment(
         links,
         [a for a in held if a is not None],
@@ -85,7 +85,7 @@ def _counts(link: Link, ours: frozenset[str]) -> bool:
 
 
 def _is_endpoint(address: IPAddress) -> bool:
-    in_mesh = address in (MESH_V4 if address.version == 4 else MESH_V6)  # noqa: PLR2004
+    in_mesh = address in (MESH_V4 if address.version == 4 else MESH_V6)  # noqa: PLR2004  # the version of IP
     return not (in_mesh or address.is_loopback or address.is_multicast)
 
 

@@ -17,11 +17,11 @@ async def find_link(netlink: Netlink, name: str) -> Link | None:
         if error.errno == errno.ENODEV:
             return None
         raise
-    return rtnetlink.read_link(messages[0].body)
+    return rtnetlink.read_link(messages[0])
 
 
 async def all_links(netlink: Netlink) -> dict[int, Link]:
     """Return every device by its index."""
     messages = await netlink.ask(rtnetlink.get_links())
-    links = (rtnetlink.read_link(m.body) for m in messages)
+    links = (rtnetlink.read_link(m) for m in messages)
     return {link.index: link for link in links}

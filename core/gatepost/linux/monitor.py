@@ -8,7 +8,8 @@ until that time is over, then all that has piled up is thrown away at once.
 The kernel itself leaves out what nobody here cares about: a program in its own
 instructions lets through only route messages about our routes, our table or a
 default route (a router with a full BGP table has hundreds of others a second), and of
-nftables only the message that ends a transaction.
+nftables only the message that ends a transaction. As nothing is read here, only the
+numbers come from pyroute2; its sockets would read every message of a storm in the loop.
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Literal, Self
 
-from gatepost.linux.netlink import NETFILTER, ROUTE
-from gatepost.linux.rtnetlink import DELETE_ROUTE, NEW_ROUTE
+from gatepost.linux.netlink import NETFILTER, ROUTE, ROUTING_GROUPS, RoutingType
 from gatepost.model.owned import ROUTE_PROTOCOL, ROUTE_TABLE
 
 Topic = Literal["network", "filter"]
@@ -35,8 +35,6 @@ GATHER = 0.05  # seconds from the first message to the call
 LONGEST_MESSAGE = 1 << 16  # bytes; what is longer is cut, nobody reads it anyway
 MOST_MESSAGES = 4096  # taken at once; the rest of a storm waits for the next turn
 
-# Multicast groups (rtnetlink.h): links, IPv4 and IPv6 addresses, routes, rules.
-_ROUTE_GROUPS = (1, 5, 9, 7, 11, 8, 19)
 _NFTABLES_GROUP = 7  # NFNLGRP_NFTABLES
 _NEW_GENERATION = (10 << 8) | 15  # subsystem nftables, NFT_MSG_NEWGEN
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
@@ -58,7 +56,7 @@ class Monitor:
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._ears = [
-            _Ear(loop, "network", ROUTE, _ROUTE_GROUPS, _route_program(), self._on_change),
+            _Ear(loop, "network", ROUTE, ROUTING_GROUPS, _route_program(), self._on_change),
             _Ear(loop, "filter", NETFILTER, (_NFTABLES_GROUP,), _nft_program(), self._on_change),
         ]
         return self
@@ -137,8 +135,8 @@ _KEEP, _DROP = 0xFFFFFFFF, 0
 def _route_program() -> bytes:
     return _assemble(
         (_LOAD_HALF, 0, 0, _TYPE),
-        (_JUMP_EQUAL, 1, 0, _as_loaded(NEW_ROUTE)),
-        (_JUMP_EQUAL, 0, 6, _as_loaded(DELETE_ROUTE)),  # not a route: keep
+        (_JUMP_EQUAL, 1, 0, _as_loaded(RoutingType.NEW_ROUTE)),
+        (_JUMP_EQUAL, 0, 6, _as_loaded(RoutingType.DELETE_ROUTE)),  # not a route: keep
         (_LOAD_BYTE, 0, 0, _PROTOCOL),
         (_JUMP_EQUAL, 4, 0, ROUTE_PROTOCOL),
         (_LOAD_BYTE, 0, 0, _TABLE),

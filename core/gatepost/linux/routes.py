@@ -36,7 +36,7 @@ class Routes:
         ]
 
         def parse() -> frozenset[Resource]:
-            routes = (rtnetlink.read_route(m.body, names) for m in messages)
+            routes = (rtnetlink.read_route(m, names) for m in messages)
             return frozenset(r for r in routes if r is not None and r.table == self._table)
 
         return await self._netlink.run(parse)  # 10,000 routes take tens of milliseconds

@@ -42,7 +42,7 @@ class Rules:
             *await self._netlink.ask(rtnetlink.get_rules(socket.AF_INET)),
             *await self._netlink.ask(rtnetlink.get_rules(socket.AF_INET6)),
         ]
-        pairs = ((rtnetlink.read_rule(m.body), m) for m in messages)
+        pairs = ((rtnetlink.read_rule(m), m) for m in messages)
         return [(r, m) for r, m in pairs if r is not None and r.priority in RULE_PRIORITIES]
 
     async def write(self, changes: tuple[Change, ...]) -> None:
@@ -61,5 +61,5 @@ class Rules:
             if rule == wanted.get(rule.key) and rule not in kept:
                 kept.add(rule)
                 continue
-            stale.append(rtnetlink.delete_rule(message.body, rule))
+            stale.append(rtnetlink.delete_rule(message, rule))
         await self._netlink.write(stale, _GONE)

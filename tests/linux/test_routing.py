@@ -99,6 +99,25 @@ def test_routes_go_when_nobody_wants_them_and_a_strangers_stay(box: Machine) -> 
     assert "10.0.0.0/8" not in {r["dst"] for r in shown}
 
 
+def test_a_new_device_with_the_number_of_an_old_one_is_told_from_it(box: Machine) -> None:
+    destination = ip_network("10.0.0.0/8")
+
+    async def work(netlink: Netlink) -> None:
+        routes = Routes(netlink)
+        box.ip("link add eth5 index 50 type veth peer name peer5", "link set eth5 up")
+        await settle(routes, Route(ROUTE_TABLE, destination, "eth5"))
+        box.ip(
+            "link delete eth5",
+            "link add eth6 index 50 type veth peer name peer6",
+            "link set eth6 up",
+            f"route add {destination} dev eth6 table 52 protocol 152",
+        )
+
+        assert await routes.read() == {Route(ROUTE_TABLE, destination, "eth6")}
+
+    run_inside(box, work)
+
+
 def test_a_route_to_a_device_that_is_not_there_is_named(box: Machine) -> None:
     lost = Route(ROUTE_TABLE, ip_network("10.0.0.0/8"), "missing0")
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from tests.net.paths.node import mesh_address
 
-from gatepost.testing.netns import Machine, Machines, machines
+from gatepost.testing.netns import Machine, Machines, machines, patient
 from gatepost.testing.topology import Nat, Topology, build
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(patient(120))]
 FOLDER = Path(__file__).parent / "paths"
 PORT = 41641
 
@@ -45,11 +45,11 @@ class Node:
         with socket.socket(socket.AF_UNIX) as line:
             line.connect(str(self._path))
             line.sendall(b'{"do": "die"}\n')
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=patient(10))
 
     def ask(self, do: str, peer: int = 0, **more: object) -> Any:  # JSON
         with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(10)
+            line.settimeout(patient(10))
             line.connect(str(self._path))
             line.sendall(json.dumps({"do": do, "peer": peer, **more}).encode() + b"\n")
             return json.loads(line.makefile().readline())
@@ -60,14 +60,14 @@ class Node:
     def pings(self, peer: int, wait: float = 1.0) -> bool:
         """Send one echo request through the tunnel; `wait` is in seconds."""
         target = str(mesh_address(peer))
-        return not self.machine.attempt("ping", "-c1", f"-W{wait}", target).returncode
+        return not self.machine.attempt("ping", "-c1", f"-W{patient(wait)}", target).returncode
 
 
 def until(condition: Callable[[], object], seconds: float = 15.0) -> float:
     """Wait until it is true and return how long that took; fail when it takes too long."""
     start = time.monotonic()
     while not condition():
-        assert time.monotonic() - start < seconds, "waited too long"
+        assert time.monotonic() - start < patient(seconds), "waited too long"
         time.sleep(0.02)
     return time.monotonic() - start
 
@@ -124,8 +124,8 @@ def test_a_direct_path_is_found_within_a_second(nodes: tuple[Node, Node], tmp_pa
     took = time.monotonic() - start
 
     assert answered
-    assert took < 1.0
-    assert until(lambda: two.kind(1) == "direct", 1.0) < 1.0
+    assert took < patient(1.0)
+    assert until(lambda: two.kind(1) == "direct", 1.0) < patient(1.0)
     assert one.ask("ping", 2)[1] == "direct"
 
 
@@ -144,7 +144,7 @@ def test_derp_carries_where_udp_is_blocked_then_direct_then_derp_again(
     internet.allow_udp()
     until(lambda: one.pings(2) and one.kind(2) == "direct")
     internet.block_udp()
-    assert until(lambda: one.pings(2), 12.0) < 10.0
+    assert until(lambda: one.pings(2), 12.0) < patient(10.0)
 
     assert one.kind(2) == "derp"
     internet.allow_udp()
@@ -165,7 +165,7 @@ def test_a_peer_whose_daemon_is_killed_keeps_its_traffic(
     two.start()
     introduce(nodes, tmp_path)
     assert not two.ask("device", 1).startswith("127.")
-    assert until(lambda: two.kind(1) == "direct") < 1.0
+    assert until(lambda: two.kind(1) == "direct") < patient(1.0)
     assert two.pings(1)
 
 

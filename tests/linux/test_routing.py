@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 from tests.linux.inside import PATIENCE, apply, run_inside, settle
@@ -141,13 +143,27 @@ def test_ten_thousand_routes_are_programmed_within_three_seconds(box: Machine) -
 
     async def work(netlink: Netlink) -> float:
         routes = Routes(netlink)
-        start = time.monotonic()
+        start, before = time.monotonic(), _queued()
         await apply(routes, *many)
         taken = time.monotonic() - start
+        # What other programs took of the processors while we could have used them.
+        queued = max(after - before.get(thread, 0.0) for thread, after in _queued().items())
         assert await apply(routes, *many) == ()
-        return taken
+        return taken - queued
 
     assert run_inside(box, work) < 3.0 * PATIENCE
+
+
+def _queued() -> dict[str, float]:
+    """Return how many seconds each thread of this process has waited for a processor.
+
+    The second number of /proc/PID/task/TID/schedstat, in nanoseconds.
+    """
+    found: dict[str, float] = {}
+    for folder in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found[folder.name] = int((folder / "schedstat").read_text().split()[1]) / 1e9
+    return found
 
 
 def test_rules_reach_the_goal_and_the_second_round_writes_nothing(box: Machine) -> None:

@@ -2,6 +2,8 @@
 
 Seconds say little: they depend on the machine, and most of each is WireGuard's own
 arithmetic. `wg` pays for the same arithmetic in the same minute, so the ratio is ours.
+Emptying the device between the turns is not counted, and is what takes long with the
+kernel's: it waits for all processors once per peer, 19 ms in an emulated machine.
 """
 
 from __future__ import annotations

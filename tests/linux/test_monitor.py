@@ -28,8 +28,8 @@ def box(machine: Machine) -> Machine:
     return machine
 
 
-def heard(box: Machine, *lines: str, nft: str = "") -> list[Topic]:
-    """Return the topics that are told while these lines of `ip` and nft are carried out."""
+def heard(box: Machine, *lines: str, nft: str = "", sysctl: str = "") -> list[Topic]:
+    """Return the topics told while lines of `ip`, nft and one of sysctl are carried out."""
 
     async def work(_: Netlink) -> list[Topic]:
         topics: list[Topic] = []
@@ -37,18 +37,20 @@ def heard(box: Machine, *lines: str, nft: str = "") -> list[Topic]:
         with Monitor(topics.extend):
             await asyncio.sleep(QUIET)
             topics.clear()
-            await asyncio.to_thread(_do, box, lines, nft)
+            await asyncio.to_thread(_do, box, lines, nft, sysctl)
             await asyncio.sleep(QUIET)
         return topics
 
     return run_inside(box, work)
 
 
-def _do(box: Machine, lines: tuple[str, ...], nft: str) -> None:
+def _do(box: Machine, lines: tuple[str, ...], nft: str, sysctl: str) -> None:
     if lines:
         box.ip(*lines)
     if nft:
         box.nft(nft)
+    if sysctl:
+        box.run("sysctl", "-qw", sysctl)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,13 @@ def _do(box: Machine, lines: tuple[str, ...], nft: str) -> None:
 )
 def test_what_matters_is_told(box: Machine, line: str) -> None:
     assert "network" in heard(box, line)
+
+
+@pytest.mark.parametrize("switch", ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"])
+def test_that_somebody_stopped_forwarding_is_told(box: Machine, switch: str) -> None:
+    box.run("sysctl", "-qw", f"{switch}=1")
+
+    assert "network" in heard(box, sysctl=f"{switch}=0")
 
 
 def test_somebody_elses_routes_are_not_told(box: Machine) -> None:

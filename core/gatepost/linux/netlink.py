@@ -85,7 +85,7 @@ class RoutingType(IntEnum):
     GET_RULE = rtnl.RTM_GETRULE
 
 
-# Multicast groups that tell of links, addresses, routes and rules.
+# Multicast groups that tell of links, addresses, routes, rules, and switches like forwarding.
 ROUTING_GROUPS: tuple[int, ...] = (
     rtnl.RTNLGRP_LINK,
     rtnl.RTNLGRP_IPV4_IFADDR,
@@ -94,6 +94,8 @@ ROUTING_GROUPS: tuple[int, ...] = (
     rtnl.RTNLGRP_IPV6_ROUTE,
     rtnl.RTNLGRP_IPV4_RULE,
     rtnl.RTNLGRP_IPV6_RULE,
+    rtnl.RTNLGRP_IPV4_NETCONF,
+    rtnl.RTNLGRP_IPV6_NETCONF,
 )
 
 

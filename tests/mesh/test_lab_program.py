@@ -10,7 +10,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,19 @@ def test_once_prints_one_document_and_leaves_nothing(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+@contextmanager
+def running(*command: str) -> Generator[subprocess.Popen[str]]:
+    """Run the lab; if the test fails it is taken down all the same."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as lab:
+        try:
+            yield lab
+        finally:
+            lab.terminate()
+
+
 def test_it_stays_for_a_second_terminal_until_ctrl_c(folder: Path) -> None:
-    with subprocess.Popen(LAB, stdout=subprocess.PIPE, text=True) as lab:
+    # As a shell starts it in the background, where nobody hears Ctrl-C by itself.
+    with running("env", "--ignore-signal=INT", *LAB) as lab:
         text = read_until(lab, "Ctrl-C ends the lab")
         urls = re.findall(r"http://[\d.]+:\d+/", text)
         page = urllib.request.urlopen(urls[0], timeout=10).read().decode()  # noqa: S310  # our own page
@@ -62,7 +74,7 @@ def test_it_stays_for_a_second_terminal_until_ctrl_c(folder: Path) -> None:
 
 
 def test_what_a_killed_lab_leaves_is_found_and_removed(folder: Path) -> None:
-    with subprocess.Popen(LAB, stdout=subprocess.PIPE, text=True) as lab:
+    with running(*LAB) as lab:
         read_until(lab, "pinging")
         lab.kill()
     left = list(folder.iterdir())

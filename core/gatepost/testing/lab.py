@@ -30,6 +30,8 @@ NEEDED = ("ip", "iperf3", "nft", "nsenter", "ping", "setpriv", "unshare", "wg")
 def main() -> int:
     options = _parse(sys.argv[1:])
     signal.signal(signal.SIGTERM, _on_terminate)
+    # A shell starts what it puts into the background deaf to Ctrl-C; who sends it means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if options.action == "in":
             return enter(options.machine, options.command)

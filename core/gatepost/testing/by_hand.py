@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from gatepost.testing.lab_boxes import wait_for
-from gatepost.testing.netns import Machine
+from gatepost.testing.netns import Machine, patient
 from gatepost.testing.topology import Site
 
 DEVICE = "hand0"
@@ -67,7 +67,11 @@ def _make_device(box: Machine, *, userspace: bool) -> None:
     if not userspace:
         box.ip(f"link add {DEVICE} type wireguard")
         return
-    box.run("wireguard-go", DEVICE)  # goes to the background when it is ready
+    # It goes to the background by itself. A session of its own, as a service has: the kernel
+    # shares processors out by session, and the comparison would be one of shares.
+    box.start("wireguard-go", DEVICE, environment={"LOG_LEVEL": "error"}).wait(
+        timeout=patient(START_TIMEOUT)
+    )
     wait_for(
         lambda: True if box.attempt("wg", "show", DEVICE).returncode == 0 else None,
         seconds=START_TIMEOUT,

@@ -53,7 +53,7 @@ def watched(machine: Machine) -> Generator[list[str]]:
     ]
     machine.run("sleep", "0.3")  # until they listen; neither says when
     yield seen
-    machine.attempt("pkill", "-INT", "-x", "ip|nft")
+    machine.attempt("pkill", "-TERM", "-x", "ip|nft")  # a shell may have made them deaf to INT
     for watcher in watchers:
         seen += watcher.communicate(timeout=patient(5))[0].splitlines()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Generator
@@ -13,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 INSTALLER = ROOT / "systemd" / "install.sh"
+CHECKOUT = Path("/usr/src/gatepost")  # in the box; a booted box sees nothing of this /tmp
 _BOOT = 60.0  # seconds
 _OTHERS = (
     *("postgresql", "ssh", "cron", "nginx", "docker", "networking"),
@@ -128,6 +130,12 @@ def _rmdir(place: Path, deadline: float) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def check_out(root: Path) -> None:
+    """Put what the installer needs to uninstall where the booted box sees it."""
+    for folder in (".ci", "systemd"):
+        shutil.copytree(ROOT / folder, root / CHECKOUT.relative_to("/") / folder)
 
 
 def silence(root: Path) -> None:

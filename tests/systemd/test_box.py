@@ -9,7 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from tests.systemd.box import INSTALLER, Box, booted, machine, silence
+from tests.systemd.box import CHECKOUT, INSTALLER, Box, booted, check_out, machine, silence
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 
@@ -42,6 +42,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
         install("install", root)
         (root / "etc/gatepost/coordination.toml").write_text(_SERVER)
         silence(root)
+        check_out(root)
         units = [f"{unit}.service" for unit in _UNITS]
         subprocess.run(["systemctl", f"--root={root}", "--quiet", "enable", *units], check=True)
         yield root
@@ -147,7 +148,7 @@ def test_a_restart_and_a_kill_leave_everything_as_it_is(box: Box) -> None:
 
 def test_uninstalling_takes_everything_down_and_keeps_keys_and_settings(box: Box) -> None:
     before = (box.root / "etc/gatepost/settings.toml").read_text()
-    box.say("bash", str(INSTALLER), "uninstall")
+    box.say("bash", str(CHECKOUT / "systemd/install.sh"), "uninstall")
 
     assert "gatepost" not in box.say("ip", "-brief", "link")
     assert "gatepost" not in box.run("nft", "list", "tables").stdout

@@ -74,6 +74,6 @@ def test_a_script_of_the_readme_can_be_run(name: str) -> None:
     assert (ROOT / name).stat().st_mode & 0o111
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"^\| `([\w/]+)`", README, re.MULTILINE))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"^\| `(\w[\w/]*)`", README, re.MULTILINE))))
 def test_a_folder_of_the_readme_exists(name: str) -> None:
     assert (ROOT / name).is_dir()

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from pathlib import Path
 
 from tests.bench.figures import Figure, finish
 
@@ -28,7 +29,7 @@ def main() -> int:
         box = _join(lab)
         empty = _memory(box, "VmRSS")
         lab.coordination.site.box.run(
-            *(sys.executable, "-m", "tests.bench.simulated_nodes"),
+            *(sys.executable, str(Path(__file__).with_name("simulated_nodes.py"))),
             *(lab.coordination.url, lab.key(), str(PEERS)),
             timeout=JOIN_TIMEOUT,
         )

@@ -43,7 +43,7 @@ from gatepost.model.owned import (
 _TEXT = """\
 table inet {table} {{
 	chain to_discovery {{
-		udp checksum 0 {notrack}udp dport set {q} udp checksum set 0 accept
+{ours_here}		udp checksum 0 {notrack}udp dport set {q} udp checksum set 0 accept
 		{notrack}udp dport set {q} accept
 	}}
 
@@ -61,7 +61,6 @@ table inet {table} {{
 		udp dport {q} drop
 		udp dport {r} iif != "lo" drop
 {steer_head}\
-		udp dport {p} fib daddr type != local accept
 {untracked_in}\
 		udp dport {p} @th,64,16 vmap {{ 0x5453 : jump disco, 0x0001 : jump stun, 0x0101 : jump stun, 0x0111 : jump stun }}
 	}}
@@ -84,8 +83,15 @@ _STEER_HEAD = """\
 	chain steer {
 		type filter hook prerouting priority -90; policy accept;
 """
-# The first rule spares WireGuard's own data packets the two lookups below it.
-_UNTRACKED_IN = "\t\tudp dport {p} notrack @th,64,8 4 accept\n"
+# Who forwards for others leaves their packets alone. That is asked of discovery's packets only:
+# the lookup is too dear for every packet of a tunnel.
+_OURS_HERE = "\t\tfib daddr type != local accept\n"
+# What is not tracked any more must be ours, so here it is asked first. The second rule spares
+# WireGuard's own data packets the two lookups below it.
+_UNTRACKED_IN = """\
+		udp dport {p} fib daddr type != local accept
+		udp dport {p} notrack @th,64,8 4 accept
+"""
 _UNTRACKED_OUT = "\t\tudp sport {p} notrack accept\n"
 
 
@@ -98,6 +104,7 @@ def steering_filter(port: int = WIREGUARD_PORT, *, conntrack: bool = True) -> Pa
         r=port + PROXY_PORT_OFFSET,
         mark=INJECTION_MARK,
         notrack="" if conntrack else "notrack ",
+        ours_here=_OURS_HERE if conntrack else "",
         untracked_in="" if conntrack else _UNTRACKED_IN.format(p=port),
         untracked_out="" if conntrack else _UNTRACKED_OUT.format(p=port),
         steer_head=_STEER_HEAD if conntrack else "",

@@ -96,7 +96,7 @@ class MachinePublic(Key):
 
 
 class DiscoPublic(Key):
-    """Names a node's path discovery, new at every start of the daemon."""
+    """Names a node's path discovery. Our node keeps it over a restart; official ones do not."""
 
     __slots__ = ()
     prefix = "discokey"

@@ -53,7 +53,7 @@ TIMER_SLACK = 0.001  # seconds by which the one timer may be off
 class PathService:
     """One node's paths. To be made and used on one running loop.
 
-    `disco` is new at every start. `addresses` returns this machine's own
+    `disco` is the one that the coordination server was told. `addresses` returns this machine's own
     addresses whenever it is asked. `on_change` is called when `endpoints` or
     `home` changed and the coordination server should be told; it may not wait.
     `port` is WireGuard's.

@@ -181,7 +181,7 @@ def test_a_new_peer_gets_its_endpoint_and_a_changed_one_keeps_it(box: Machine) -
         assert (await wireguard.peers())[0].endpoint == ENDPOINT
 
         moved = Endpoint(IPv6Address("2001:db8::1"), 5)
-        await wireguard.set_endpoint(make_private(2).public, moved)
+        await wireguard.set_endpoints({make_private(2).public: moved})
         await settle(peers, make_peer(2, "100.64.0.2/32", "10.0.0.0/8"))
 
         assert (await wireguard.peers())[0].endpoint == moved
@@ -193,7 +193,7 @@ def test_an_endpoint_does_not_bring_back_a_peer_that_is_gone(box: Machine) -> No
     async def work(netlink: Netlink) -> None:
         wireguard = await open_it(netlink)
         await settle(Devices(wireguard), make_device())
-        await wireguard.set_endpoint(make_private(2).public, ENDPOINT)
+        await wireguard.set_endpoints({make_private(2).public: ENDPOINT})
 
         assert await wireguard.peers() == ()
 

@@ -95,12 +95,8 @@ class WireGuard:
         state = await self.read()
         return () if state is None else state.peers
 
-    async def set_endpoint(self, key: NodePublic, endpoint: Endpoint) -> None:
-        """Send to the peer there from now on; a peer that is gone stays gone."""
-        await self.set_endpoints({key: endpoint})
-
     async def set_endpoints(self, endpoints: Mapping[NodePublic, Endpoint]) -> None:
-        """Move several peers in one transaction."""
+        """Move peers in one transaction; a peer that is gone stays gone."""
         updates = [PeerUpdate(public_key=k, endpoint=e) for k, e in endpoints.items()]
         await self._backend.write(self.device, DeviceUpdate(), updates)
 

@@ -16,7 +16,7 @@ from gatepost.sessions.paths_numbers import POLL_IDLE, POLL_OVERDUE, POLL_WATCHE
 from gatepost.sessions.paths_outputs import ByDerp, Counters, Output, PeerFacts, Way
 from gatepost.sessions.paths_peer import PeerPath, State
 from gatepost.sessions.paths_surroundings import Surroundings
-from gatepost.wire.disco import AnyMessage, CallMeMaybe, Other, Ping, Pong
+from gatepost.wire.disco import AnyMessage, CallMeMaybe, Ping, Pong
 
 
 class Paths:
@@ -108,7 +108,7 @@ class Paths:
             case CallMeMaybe():
                 if isinstance(way, ByDerp):  # a call proves a peer's wish only through DERP
                     peer.on_call(message, now)
-            case Other():
+            case _:  # of peer relays, or newer than this node
                 return
         self._touch(peer, now)
 

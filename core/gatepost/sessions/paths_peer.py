@@ -62,7 +62,8 @@ from gatepost.sessions.paths_outputs import (
 )
 from gatepost.sessions.paths_pings import Pings
 from gatepost.sessions.paths_surroundings import Surroundings
-from gatepost.wire.disco import TRANSACTION_LENGTH, CallMeMaybe, Ping, Pong
+from gatepost.wire.disco import CallMeMaybe, Ping, Pong
+from gatepost.wire.disco_fields import TRANSACTION_LENGTH
 
 DERP_ADDRESS = ip_address("127.3.3.40")  # stands for "by DERP" in a pong; the port is the region
 

@@ -20,31 +20,42 @@ The message:
     2 Pong         transaction 12, address 16, port 2: where the ping came from
     3 CallMeMaybe  any number of (address 16, port 2)
 
+    4 to 9         messages of peer relays, see `wire.disco_relay`
+
 Addresses of IPv4 are written as ::ffff:a.b.c.d; numbers are big-endian. What
 follows a known payload is ignored, and so is an unknown type: both are room
-for newer nodes. Types 4 to 9 belong to peer relays.
+for newer nodes.
 """
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 
 from gatepost.errors import Malformed, Truncated
 from gatepost.model.keys import LENGTH as KEY_LENGTH
 from gatepost.model.keys import DiscoPublic, NodePublic
 from gatepost.model.netmap import Endpoint
 from gatepost.wire.box import OVERHEAD, SharedKeys
+from gatepost.wire.disco_fields import (
+    ENDPOINT_LENGTH,
+    TRANSACTION_LENGTH,
+    exactly,
+    need,
+    read_endpoint,
+    read_endpoints,
+    write_endpoint,
+    write_endpoints,
+)
+from gatepost.wire.disco_relay import RelayMessage, read_relay_message, write_relay_message
 
 MAGIC = b"TS\xf0\x9f\x92\xac"
-TRANSACTION_LENGTH = 12
 HEADER_LENGTH = len(MAGIC) + KEY_LENGTH
 SHORTEST = HEADER_LENGTH + OVERHEAD + 2
 
 _PING, _PONG, _CALL_ME_MAYBE = 1, 2, 3
 _VERSION = 0
-_ENDPOINT = struct.Struct("!16sH")
+# Of these another version is not read as this one, as in the field; the others only grow.
+_VERSIONED = frozenset({3, 7, 8, 9})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +84,12 @@ class CallMeMaybe:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A message of a type that this node does not take part in."""
+    """A message of a type, or of a version of one, that this node does not know."""
 
     type: int
 
 
-Message = Ping | Pong | CallMeMaybe
+Message = Ping | Pong | CallMeMaybe | RelayMessage
 AnyMessage = Message | Other
 
 
@@ -124,16 +135,18 @@ def read_message(plain: bytes) -> AnyMessage:
     """Read what was inside the box; raise `Truncated` when the payload is too short."""
     if len(plain) < 2:  # noqa: PLR2004  # type and version
         raise Truncated(f"a disco message of {len(plain)} bytes has no type and version")
-    payload = plain[2:]
-    match plain[0]:
+    kind, version, payload = plain[0], plain[1], plain[2:]
+    if version != _VERSION and kind in _VERSIONED:
+        return Other(kind)
+    match kind:
         case 1:
             return _read_ping(payload)
         case 2:
             return _read_pong(payload)
         case 3:
-            return CallMeMaybe(_read_endpoints(payload))
-        case other:
-            return Other(other)
+            return CallMeMaybe(read_endpoints(payload))
+        case _:
+            return read_relay_message(kind, payload) or Other(kind)
 
 
 def write_message(message: Message) -> bytes:
@@ -141,19 +154,20 @@ def write_message(message: Message) -> bytes:
     match message:
         case Ping():
             node = message.node.raw if message.node else b""
-            payload = _transaction(message.transaction) + node + bytes(message.padding)
-            return bytes((_PING, _VERSION)) + payload
+            kind, payload = _PING, _transaction(message.transaction) + node + bytes(message.padding)
         case Pong():
-            payload = _transaction(message.transaction) + _write_endpoint(message.source)
-            return bytes((_PONG, _VERSION)) + payload
+            source = write_endpoint(message.source)
+            kind, payload = _PONG, _transaction(message.transaction) + source
         case CallMeMaybe():
-            payload = b"".join(_write_endpoint(e) for e in message.endpoints)
-            return bytes((_CALL_ME_MAYBE, _VERSION)) + payload
+            kind, payload = _CALL_ME_MAYBE, write_endpoints(message.endpoints)
+        case _:
+            kind, payload = write_relay_message(message)
+    return bytes((kind, _VERSION)) + payload
 
 
 def _read_ping(payload: bytes) -> Ping:
     """Read a ping; padding shorter than a key cannot be told from no key, and is padding."""
-    _need(payload, TRANSACTION_LENGTH)
+    need(payload, TRANSACTION_LENGTH)
     transaction, rest = payload[:TRANSACTION_LENGTH], payload[TRANSACTION_LENGTH:]
     if len(rest) < KEY_LENGTH:
         return Ping(transaction, None, len(rest))
@@ -162,42 +176,12 @@ def _read_ping(payload: bytes) -> Ping:
 
 
 def _read_pong(payload: bytes) -> Pong:
-    _need(payload, TRANSACTION_LENGTH + _ENDPOINT.size)
-    source = _read_endpoint(payload[TRANSACTION_LENGTH : TRANSACTION_LENGTH + _ENDPOINT.size])
+    need(payload, TRANSACTION_LENGTH + ENDPOINT_LENGTH)
+    source = read_endpoint(payload[TRANSACTION_LENGTH : TRANSACTION_LENGTH + ENDPOINT_LENGTH])
     if source is None:
         raise Malformed("a pong with source port 0")
     return Pong(payload[:TRANSACTION_LENGTH], source)
 
 
-def _read_endpoints(payload: bytes) -> tuple[Endpoint, ...]:
-    """Read as many whole addresses as there are; a wrong length means none, as in the field."""
-    if len(payload) % _ENDPOINT.size:
-        return ()
-    found = (
-        _read_endpoint(payload[i : i + _ENDPOINT.size])
-        for i in range(0, len(payload), _ENDPOINT.size)
-    )
-    return tuple(e for e in found if e is not None)
-
-
-def _read_endpoint(field: bytes) -> Endpoint | None:
-    """Read 18 bytes; None when the port is 0, which no endpoint has."""
-    raw, port = _ENDPOINT.unpack(field)
-    address = IPv6Address(raw)
-    return Endpoint(address.ipv4_mapped or address, port) if port else None
-
-
-def _write_endpoint(endpoint: Endpoint) -> bytes:
-    raw = endpoint.address.packed
-    return _ENDPOINT.pack(bytes(10) + b"\xff\xff" + raw if len(raw) == 4 else raw, endpoint.port)  # noqa: PLR2004  # IPv4
-
-
 def _transaction(raw: bytes) -> bytes:
-    if len(raw) != TRANSACTION_LENGTH:
-        raise Malformed(f"a transaction has {TRANSACTION_LENGTH} bytes, not {len(raw)}")
-    return raw
-
-
-def _need(payload: bytes, length: int) -> None:
-    if len(payload) < length:
-        raise Truncated(f"a payload of {len(payload)} bytes is under {length}")
+    return exactly(raw, TRANSACTION_LENGTH, "transaction")

@@ -106,12 +106,16 @@ def test_our_own_addresses_are_no_ones_source() -> None:
     ]  # fmt: skip
 
 
-def test_prefixes_of_one_device_share_a_set_and_the_mesh_is_always_guarded() -> None:
+def test_prefixes_of_one_device_are_one_and_the_mesh_is_always_guarded() -> None:
+    apart = Sender(ip_network("10.4.0.0/16"), "eth1")
     text = filter_text(WISHES)
 
-    assert elements(text, "sender0_4") == ["10.1.0.0-10.2.255.255"]
+    assert 'iifname != "eth1" ip saddr 10.1.0.0-10.2.255.255 counter drop' in text
+    assert 'iifname != "gatepost0" ip saddr 100.64.0.0/10 counter drop' in text
+    assert "ip saddr 100.64.0.0/10 counter drop" in filter_text(FilterWishes())
+    text = filter_text(replace(WISHES, senders=(*WISHES.senders, apart)))
+    assert elements(text, "sender0_4") == ["10.1.0.0-10.2.255.255", "10.4.0.0/16"]
     assert 'iifname != "eth1" ip saddr @sender0_4 counter drop' in text
-    assert elements(filter_text(FilterWishes()), "sender0_4") == ["100.64.0.0/10"]
 
 
 @pytest.mark.parametrize("hook", ["nat hook postrouting", "forward priority mangle"])

@@ -90,7 +90,10 @@ class Router:
     lan: int
 
     def load(self, wishes: FilterWishes) -> None:
-        self.machine.nft(f"flush ruleset\n{filter_text(wishes)}")
+        """Load the rules with another epoch than the last time, as the applier does."""
+        listing = self.machine.run("nft", "list", "ruleset")
+        epoch = "0x00010000" if "0x00020000" in listing else "0x00020000"
+        self.machine.nft(f"define epoch = {epoch}\nflush ruleset\n{filter_text(wishes)}")
 
     def forget(self) -> None:
         """Let the kernel forget all connections, as `conntrack -F` does."""

@@ -2,9 +2,9 @@
 
 What the text does, hook by hook (`mesh` is our WireGuard device):
 
-    prerouting  a source may come only through its own device; from the mesh only
-                addresses of the mesh and of networks that peers carry
-    input       from the mesh: replies; to our own addresses and to our addresses in
+    prerouting  a source may come only through its own device
+    input       from the mesh, and only from addresses of the mesh and of networks that
+                peers carry: replies; to our own addresses and to our addresses in
                 advertised networks what the rules admit; everything else is dropped
     forward     mesh to network: only destinations wished for, and only what the rules
                 admit; network to mesh: only destinations wished for; mesh to mesh: never
@@ -13,6 +13,13 @@ What the text does, hook by hook (`mesh` is our WireGuard device):
 Everything that neither comes from nor goes to the mesh is accepted *by this table*;
 a firewall of the host in a table of its own still has its say, and can refuse what
 is accepted here.
+
+A flow that the rules admitted carries their epoch in its conntrack mark, and its next
+packets are accepted by that one comparison. Who loads the text gives it a new epoch
+(`define epoch`, one value of EPOCH_MASK that no flow carries): so after every change each
+flow is judged once more, and what is not allowed any more stops with its next packet.
+Only packets in a flow's original direction are judged; one reply must not renew a flow
+that is refused.
 
 Conntrack puts fragments together before the first of our hooks, and `meta l4proto`
 walks IPv6 extension headers, so neither hides a port. Sets and maps hold all that
@@ -28,7 +35,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from gatepost.engine.admission import Admission, Services, Span, admission, join, subtract
 from gatepost.model.kernel import Listen, Sender
 from gatepost.model.netmap import MESH_V4, MESH_V6, FilterRule, IPAddress, IPNetwork
-from gatepost.model.owned import DEVICE, MARK_MASK, MASQUERADE_MARK, NFT_TABLE
+from gatepost.model.owned import DEVICE, EPOCH_MASK, MARK_MASK, MASQUERADE_MARK, NFT_TABLE
 
 TSMP = 99  # IP protocol of peer pings inside the tunnel (protocol document 2.6)
 # Up to this many elements are written as rules: the kernel looks through all sets of a
@@ -72,12 +79,15 @@ def filter_text(wishes: FilterWishes) -> str:
     for version in (4, 6):
         lines += _sets(wishes, version)
         for number, (_, prefixes) in enumerate(senders):
-            lines += _set(f"sender{number}_{version}", version, _spans(prefixes, version))
+            spans = _spans(prefixes, version)
+            if len(spans) > 1:
+                lines += _set(f"sender{number}_{version}", version, spans)
     for protocol in ("tcp", "udp"):
         lines += _ports(protocol, wishes.listen)
+    lines += _admitted()
     for version in (4, 6):
         lines += _admission(admission(wishes.admit, version), version)
-    lines += _prerouting(wishes.device, [device for device, _ in senders])
+    lines += _prerouting(wishes.device, senders)
     lines += _input(wishes.device)
     lines += _forward(wishes.device)
     if wishes.masquerade:
@@ -195,33 +205,53 @@ def _services(services: Services) -> Iterator[str]:
     yield from _accept("tcp dport", services.tcp)
     yield from _accept("udp dport", services.udp)
     # Whoever may use anything at all here may also see whether it is alive.
-    yield "\t\ticmp type echo-request accept"
-    yield "\t\ticmpv6 type echo-request accept"
+    yield "\t\ticmp type echo-request goto admitted"
+    yield "\t\ticmpv6 type echo-request goto admitted"
     yield "\t\tcounter drop"
 
 
 def _accept(field: str, spans: Sequence[Span]) -> Iterator[str]:
     if len(spans) <= FEW:
-        yield from (f"\t\t{field} {_numbers(*span)} accept" for span in spans)
+        yield from (f"\t\t{field} {_numbers(*span)} goto admitted" for span in spans)
         return
-    yield f"\t\t{field} {{ {', '.join(_numbers(*span) for span in spans)} }} accept"
+    yield f"\t\t{field} {{ {', '.join(_numbers(*span) for span in spans)} }} goto admitted"
 
 
 # --- chains ------------------------------------------------------------------------
 
+# What was judged under these rules: first, as nearly every packet is of such a flow.
+_KNOWN = f"\t\tct state established ct mark & 0x{EPOCH_MASK:08x} == $epoch accept"
+_REMEMBER = f"ct mark set ct mark & 0x{_UNSIGNED_32 ^ EPOCH_MASK:08x} | $epoch"
 
-def _prerouting(device: str, devices: Sequence[str]) -> Iterator[str]:
+
+def _admitted() -> Iterator[str]:
+    yield "\tchain admitted {"
+    yield f"\t\t{_REMEMBER} accept"
+    yield "\t}"
+
+
+def _prerouting(device: str, senders: Sequence[tuple[str, Sequence[IPNetwork]]]) -> Iterator[str]:
     yield "\tchain senders {"
     yield "\t\ttype filter hook prerouting priority raw; policy accept;"
-    yield '\t\tiifname "lo" accept'
-    for number, name in enumerate(devices):
-        yield f'\t\tiifname != "{name}" ip saddr @sender{number}_4 counter drop'
-        yield f'\t\tiifname != "{name}" ip6 saddr @sender{number}_6 counter drop'
-    yield f'\t\tiifname != "{device}" accept'
-    yield "\t\tip saddr @carried4 accept"
-    yield "\t\tip6 saddr @carried6 accept"
-    yield "\t\tcounter drop"
+    only = len(senders) == 1
+    if only:
+        yield f'\t\tiifname "{device}" accept'
+    yield '\t\tiif "lo" accept'
+    for number, (name, prefixes) in enumerate(senders):
+        others = "" if only else f'iifname != "{name}" '
+        for version, address in ((4, "ip"), (6, "ip6")):
+            spans = _spans(prefixes, version)
+            for source in _sources(spans, version, f"sender{number}_{version}"):
+                yield f"\t\t{others}{address} saddr {source} counter drop"
     yield "\t}"
+
+
+def _sources(spans: Sequence[Span], version: int, name: str) -> Iterator[str]:
+    """Name what a source is compared with; one prefix is cheaper to compare than to look up."""
+    if len(spans) == 1:
+        yield _addresses(*spans[0], version)
+    elif spans:
+        yield f"@{name}"
 
 
 def _input(device: str) -> Iterator[str]:
@@ -231,9 +261,18 @@ def _input(device: str) -> Iterator[str]:
 		icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit } counter drop
 		icmpv6 type { nd-neighbor-advert, nd-redirect } counter drop
 	}
-	chain from_mesh {
+	chain carried {
+		ip saddr @carried4 return
+		ip6 saddr @carried6 return
+		counter drop
+	}
+	chain from_mesh {"""
+    yield _KNOWN
+    yield f"\t\tct state established ct direction reply {_REMEMBER} accept"
+    yield """\
 		meta l4proto { 1, 58 } jump unwanted
-		ct state established,related accept
+		jump carried
+		ct state related accept
 		ct state invalid counter drop
 		ip daddr @own4 goto to_own
 		ip6 daddr @own6 goto to_own
@@ -243,10 +282,10 @@ def _input(device: str) -> Iterator[str]:
 		counter drop
 	}
 	chain to_own {"""
-    yield f"\t\tmeta l4proto {TSMP} accept"
+    yield f"\t\tmeta l4proto {TSMP} goto admitted"
     yield """\
-		tcp dport @listen_tcp accept
-		udp dport @listen_udp accept
+		tcp dport @listen_tcp goto admitted
+		udp dport @listen_udp goto admitted
 		meta nfproto ipv4 goto admit4
 		goto admit6
 	}
@@ -257,14 +296,16 @@ def _input(device: str) -> Iterator[str]:
 
 
 def _forward(device: str) -> Iterator[str]:
-    """Write both directions; an established flow ends when its destination is taken away."""
+    """Write both directions."""
     mask = _UNSIGNED_32 ^ MARK_MASK
     yield "\tchain mesh_to_network {"
     yield f'\t\toifname "{device}" counter drop'
+    yield _KNOWN
     yield """\
-		meta l4proto { 1, 58 } jump unwanted
-		ct state related accept
 		ct state established ct direction reply accept
+		meta l4proto { 1, 58 } jump unwanted
+		jump carried
+		ct state related accept
 		ct state invalid counter drop
 		ip daddr @forward4 goto mesh_to_network4
 		ip6 daddr @forward6 goto mesh_to_network6
@@ -272,7 +313,6 @@ def _forward(device: str) -> Iterator[str]:
 	}"""
     for version, address in ((4, "ip"), (6, "ip6")):
         yield f"\tchain mesh_to_network{version} {{"
-        yield "\t\tct state established accept"
         if version == 4:  # noqa: PLR2004  # IPv6 has no broadcast
             yield "\t\tfib daddr type != unicast counter drop"
         yield (
@@ -281,13 +321,14 @@ def _forward(device: str) -> Iterator[str]:
         )
         yield f"\t\tgoto admit{version}"
         yield "\t}"
+    yield "\tchain network_to_mesh {"
+    yield _KNOWN
     yield """\
-	chain network_to_mesh {
-		ct state related accept
 		ct state established ct direction reply accept
+		ct state related accept
 		ct state invalid counter drop
-		ip daddr @forward_out4 accept
-		ip6 daddr @forward_out6 accept
+		ip daddr @forward_out4 goto admitted
+		ip6 daddr @forward_out6 goto admitted
 		counter drop
 	}
 	chain forward {

@@ -8,6 +8,10 @@ and `kill -9`, and any hand-made change shows. If the two disagree for another
 reason (the machine lost power in between, a new nft prints differently) the
 table is loaded once more, which no packet notices.
 
+Every load gets an epoch, which the text may use as `$epoch`: a value of EPOCH_MASK that
+no tracked connection carries in its mark. So what the rules write into marks is worth
+nothing to the rules that come after them.
+
 Listing costs milliseconds, so it is done only when the kernel's ruleset has another
 generation number than when it was last found right.
 """
@@ -23,24 +27,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatepost.linux.netlink import Netlink
-from gatepost.linux.netlink_message import Request, read_attributes
+from gatepost.linux.netlink_message import Request, attribute, read_attributes
 from gatepost.model.kernel import PacketFilter
-from gatepost.model.owned import NFT_PATH_TABLE, NFT_TABLE
+from gatepost.model.owned import EPOCH_MASK, NFT_PATH_TABLE, NFT_TABLE
 from gatepost.model.resource import Change, Resource
 
 PROGRAM = "nft"
 TIMEOUT = 60.0  # seconds for one run; 10,000 peers with rights of their own need about three
 GET_GENERATION = (10 << 8) | 16  # nfnetlink subsystem nftables, NFT_MSG_GETGEN
 GENERATION_ID = 1  # u32, big endian
+DELETE_CONNECTIONS = (1 << 8) | 2  # nfnetlink subsystem conntrack, IPCTNL_MSG_CT_DELETE
+CONNECTION_MARK, CONNECTION_MARK_MASK = 8, 21  # u32, big endian
+EPOCH = EPOCH_MASK & -EPOCH_MASK  # the first; each is this much more than the one before
 _WORDS = 400  # characters of nft's complaint in an error
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """What was loaded last: the text, and the hash of how the kernel then listed it."""
+    """What was loaded last: the text, the hash of how the kernel then listed it, its epoch."""
 
     text: str
     digest: str
+    epoch: int
 
 
 class Filters:
@@ -82,7 +90,8 @@ class Filters:
 
     async def write(self, changes: tuple[Change, ...]) -> None:
         """Load or delete all of it in one transaction; raise `OSError` in nft's words."""
-        script: list[str] = []
+        epoch = self._next_epoch(changes)
+        script = [f"define epoch = 0x{epoch:08x}\n"]
         for change in changes:
             wanted = change.new if change.new is not None else change.old
             if not isinstance(wanted, PacketFilter):
@@ -99,12 +108,13 @@ class Filters:
                     )
                 script.append(wanted.text)
         self._right = None
+        await self._forget(epoch)
         await self._nft("".join(script), "-f", "-")
         for change in changes:
             if isinstance(change.new, PacketFilter):
                 listing = await self._list(change.new.table)
                 if listing is not None:  # else somebody deleted it already: the next round sees
-                    self._save(change.new.table, _Loaded(change.new.text, _digest(listing)))
+                    self._save(change.new.table, _Loaded(change.new.text, _digest(listing), epoch))
 
     async def _generation(self) -> int:
         """Return the number that the kernel raises at every change of any table."""
@@ -114,6 +124,20 @@ class Filters:
                 if kind == GENERATION_ID:
                     return int.from_bytes(payload, "big")
         raise OSError(errno.EPROTO, "the kernel did not say the generation of its nftables rules")
+
+    def _next_epoch(self, changes: tuple[Change, ...]) -> int:
+        tables = [c.new.table for c in changes if isinstance(c.new, PacketFilter)]
+        loaded = [found for t in tables if (found := self._load(t)) is not None]
+        return max((one.epoch for one in loaded), default=0) % EPOCH_MASK + EPOCH
+
+    async def _forget(self, epoch: int) -> None:
+        """Let the kernel forget the connections that carry `epoch`, from a whole turn ago."""
+        body = bytes(4) + b"".join(
+            attribute(kind, value.to_bytes(4, "big"))
+            for kind, value in ((CONNECTION_MARK, epoch), (CONNECTION_MARK_MASK, EPOCH_MASK))
+        )
+        request = Request(DELETE_CONNECTIONS, 0, body, "connections of an old epoch")
+        await self._netlink.run(lambda: self._netlink.netfilter.write([request]))
 
     async def _list(self, table: str) -> str | None:
         """Return the table without counters, as nft prints it; None when there is none."""
@@ -163,10 +187,11 @@ class Filters:
         if table in self._loaded:
             return self._loaded[table]
         try:
-            digest, _, text = self._path(table).read_text("utf-8").partition("\n")
-        except (FileNotFoundError, UnicodeDecodeError):
+            head, _, text = self._path(table).read_text("utf-8").partition("\n")
+            digest, epoch = head.split()
+            return _Loaded(text, digest, int(epoch, 16))
+        except (FileNotFoundError, ValueError):  # of ours, but cut short or of another version
             return None
-        return _Loaded(text, digest)
 
     def _save(self, table: str, loaded: _Loaded) -> None:
         """Write the file whole or not at all."""
@@ -174,7 +199,7 @@ class Filters:
         path = self._path(table)
         temporary = path.with_suffix(".new")
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(f"{loaded.digest}\n{loaded.text}")
+            file.write(f"{loaded.digest} {loaded.epoch:x}\n{loaded.text}")
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

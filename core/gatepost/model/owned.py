@@ -20,6 +20,9 @@ MARK = (
 )
 MARK_MASK = 0xFF0000
 MASQUERADE_MARK = 0x40000  # first packets from the mesh that leave under our own address
+EPOCH_MASK = 0xFF0000  # of a flow's conntrack mark: the epoch of the rules that admitted it
+TC_PRIORITIES = range(5200, 5300)  # of our BPF programs on devices
+RELAY_PRIORITY = 5210  # forwards for others; before the mesh's own packets are looked at
 NFT_TABLE = "gatepost"  # family inet: packet filter, forwarding, masquerade
 NFT_PATH_TABLE = "gatepost-path"  # family inet: disco and STUN steering
 SYSCTL_DIRECTORY = "gatepost"  # name of our file in sysctl.d, if any

@@ -98,6 +98,10 @@ class AddressRange:
     first: IPAddress
     last: IPAddress
 
+    def __contains__(self, address: IPAddress) -> bool:
+        is_same = address.version == self.first.version
+        return is_same and int(self.first) <= int(address) <= int(self.last)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterRule:
@@ -110,6 +114,19 @@ class FilterRule:
     sources: tuple[AddressRange, ...]
     destinations: tuple[tuple[AddressRange, PortRange], ...]
     protocols: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What the nodes at `sources` may do at those at `destinations`, beside opening connections.
+
+    `capabilities` maps a name, such as `tailscale.com/cap/relay`, to its
+    values, each the text of a JSON value. Source: protocol document 6.1.
+    """
+
+    sources: tuple[AddressRange, ...]
+    destinations: tuple[AddressRange, ...]
+    capabilities: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +164,25 @@ class NetMap:
     peers: tuple[Node, ...] = ()
     domain: str = "mesh.example"
     filter: tuple[FilterRule, ...] | None = None
+    grants: tuple[Grant, ...] = ()
     derp: tuple[DerpRegion, ...] = ()
     users: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
     ssh_rules: tuple[str, ...] = ()
+
+    def may(self, source: Node, capability: str, destination: Node | None = None) -> bool:
+        """Say whether a node was granted a capability at another one; None is this node.
+
+        The first addresses of one version decide, as in the field. The server
+        sends grants at this node only, so about others the answer is no.
+        """
+        there = destination or self.me
+        for mine in there.addresses:
+            theirs = next((a for a in source.addresses if a.version == mine.version), None)
+            if theirs is not None:
+                return any(
+                    capability in grant.capabilities
+                    and any(theirs in part for part in grant.sources)
+                    and any(mine in part for part in grant.destinations)
+                    for grant in self.grants
+                )
+        return False

@@ -10,8 +10,8 @@ from datetime import datetime
 from types import MappingProxyType
 
 from gatepost.errors import Malformed
-from gatepost.model.netmap import DerpRegion, FilterRule, NetMap, Node
-from gatepost.sessions.netmap_filter import names_capabilities, parse_filters
+from gatepost.model.netmap import DerpRegion, FilterRule, Grant, NetMap, Node
+from gatepost.sessions.netmap_filter import names_capabilities, parse_filters, parse_grants
 from gatepost.sessions.netmap_nodes import parse_node, parse_region
 from gatepost.sessions.netmap_peers import PeerTable, Problems
 from gatepost.wire.derp_map import DerpMap
@@ -85,6 +85,7 @@ class MapState:
                 peers=self._peers.peers,
                 domain=self._domain,
                 filter=self._filter.rules(self._peers),
+                grants=self._filter.grants,
                 derp=self._relays.regions,
                 users=MappingProxyType(users),
             )
@@ -167,6 +168,7 @@ class _Filter:
         self._problems = problems
         self._parts: dict[str, tuple[WireRule, ...]] | None = None
         self._rules: tuple[FilterRule, ...] | None = None
+        self.grants: tuple[Grant, ...] = ()  # as of the last `rules`
         self._depends_on_peers = False
         self._had_jailed = False
 
@@ -200,6 +202,7 @@ class _Filter:
         if self._rules is None or jailed or self._had_jailed:
             self._problems.settle("filter rule")
             self._rules = parse_filters(self._parts, table.peers, jailed, self._report)
+            self.grants = parse_grants(self._parts, table.peers, jailed, self._report)
         self._had_jailed = bool(jailed)
         return self._rules
 

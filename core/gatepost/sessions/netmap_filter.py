@@ -1,4 +1,4 @@
-"""From the packet filter on the wire to the model's rules.
+"""From the packet filter on the wire to the model's rules and grants.
 
 `cap:` sources become the addresses of the peers that have the capability; a
 jailed peer may only answer, so its addresses are cut out of every source. A
@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
+from types import MappingProxyType
 
 from gatepost.errors import Malformed
 from gatepost.model.netmap import (
     AddressRange,
     FilterRule,
+    Grant,
     IPAddress,
     IPNetwork,
     Node,
     PortRange,
 )
-from gatepost.sessions.netmap_nodes import parse_address, parse_network
+from gatepost.sessions.netmap_nodes import parse_address, parse_network, read_capabilities
 from gatepost.wire import netmap
 
 Filters = Mapping[str, tuple[netmap.FilterRule, ...]]
@@ -51,7 +53,7 @@ def parse_filters(
     report: Callable[[str, str], None],
 ) -> tuple[FilterRule, ...]:
     """Return the rules of all parts, in the order of the parts' names."""
-    cut = [_range(network) for peer in jailed for network in peer.allowed if network.prefixlen]
+    cut = _holes(jailed)
     rules: list[FilterRule] = []
     for name in sorted(filters):
         for index, wire in enumerate(filters[name]):
@@ -63,6 +65,48 @@ def parse_filters(
                 if rule is not None:
                     rules.append(rule)
     return tuple(rules)
+
+
+def parse_grants(
+    filters: Filters,
+    peers: Collection[Node],
+    jailed: Collection[Node],
+    report: Callable[[str, str], None],
+) -> tuple[Grant, ...]:
+    """Return what nodes may do beside opening connections; a jailed peer may do nothing."""
+    cut = _holes(jailed)
+    grants: list[Grant] = []
+    for name in sorted(filters):
+        for index, wire in enumerate(filters[name]):
+            try:
+                grants += _parse_grants(wire, peers, cut)
+            except Malformed as error:
+                report(f"{name}[{index}]", f"its grants are left out: {error}")
+    return tuple(grants)
+
+
+def _parse_grants(
+    wire: netmap.FilterRule, peers: Collection[Node], cut: list[AddressRange]
+) -> list[Grant]:
+    if not wire.cap_grant:
+        return []
+    sources = [part for text in wire.src_ips for part in _sources(text, peers)]
+    for hole in cut:
+        sources = [rest for part in sources for rest in _without(part, hole)]
+    return [
+        Grant(
+            sources=tuple(sources),
+            destinations=tuple(part for text in grant.dsts for part in _addresses(text)),
+            capabilities=MappingProxyType(
+                dict.fromkeys(grant.caps or (), ()) | dict(read_capabilities(grant.cap_map))
+            ),
+        )
+        for grant in wire.cap_grant
+    ]
+
+
+def _holes(jailed: Collection[Node]) -> list[AddressRange]:
+    return [_range(network) for peer in jailed for network in peer.allowed if network.prefixlen]
 
 
 def _parse_rule(

@@ -83,7 +83,7 @@ def parse_node(wire: netmap.MapNode) -> Node:
         authorized=wire.machine_authorized,
         capability_version=wire.cap,
         operating_system=wire.hostinfo.os if wire.hostinfo else "",
-        capabilities=_capabilities(wire.cap_map),
+        capabilities=read_capabilities(wire.cap_map),
     )
 
 
@@ -112,7 +112,7 @@ def _home(wire: netmap.MapNode) -> int:
     return region
 
 
-def _capabilities(cap_map: netmap.CapMap | None) -> MappingProxyType[str, tuple[str, ...]]:
+def read_capabilities(cap_map: netmap.CapMap | None) -> MappingProxyType[str, tuple[str, ...]]:
     return MappingProxyType(
         {
             name: tuple(write_json(value).decode() for value in values or ())

@@ -32,6 +32,7 @@ from gatepost.daemon.observer import Observer
 from gatepost.daemon.probes import (
     FACTS,
     FactsProbe,
+    FirewallsProbe,
     LinksProbe,
     LocalNetworksProbe,
     Surroundings,
@@ -47,15 +48,20 @@ from gatepost.errors import GatepostError, SettingsError, StateError
 from gatepost.hookspecs import Applier, Probe
 from gatepost.linux.addresses import Addresses
 from gatepost.linux.filters import Filters
+from gatepost.linux.firewalls import other_firewalls
 from gatepost.linux.interfaces import read_attachment
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.routes import Routes
 from gatepost.linux.rules import Rules
 from gatepost.linux.sysctls import Sysctls
+from gatepost.linux.tc import TrafficPrograms
 from gatepost.linux.wireguard import Devices, Peers, WireGuard, open_wireguard
 from gatepost.localapi.server import serve_node
+from gatepost.model.kernel import PacketFilter
 from gatepost.model.keys import DiscoPrivate, MachinePrivate, NodePrivate
+from gatepost.model.observed import Observed
 from gatepost.model.owned import MARK
+from gatepost.model.process import LocalNetworks, WatchFirewalls, WatchLocalNetworks
 from gatepost.net.control_client import CAPABILITY_VERSION, ControlClient
 from gatepost.net.derp_client import DerpClients
 from gatepost.net.journal import set_up_logging
@@ -135,11 +141,12 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     )
     in_force = InForce(file, plugins, inputs, entry_points(group=GROUP), control.configure_box)
     await in_force.reload()
-    observer = Observer(inputs, (*own_probes(surroundings), *plugins.probes()), time.monotonic)
+    probes = (*own_probes(netlink, surroundings), *plugins.probes())
+    observer = Observer(inputs, probes, time.monotonic)
     wishes = Wishes(
         inputs,
         plugins,
-        own=(steering_filter(me.port),),
+        own=lambda observed: (steering(me.port, observed),),
         is_out=lambda: not control.is_logged_in,
         watch=observer.watch,
     )
@@ -170,12 +177,24 @@ def own_appliers(
     return (
         (Filters(netlink, directory), Devices(wireguard)),
         (Sysctls(wishes.switches), Addresses(netlink), Peers(wireguard, carriers.initial_endpoint)),
-        (Routes(netlink), Rules(netlink)),
+        (Routes(netlink), Rules(netlink), TrafficPrograms(netlink, wishes.programs)),
     )
 
 
-def own_probes(surroundings: Surroundings) -> tuple[Probe, ...]:
-    return (LocalNetworksProbe(surroundings), LinksProbe(surroundings), FactsProbe(FACTS))
+def own_probes(netlink: Netlink, surroundings: Surroundings) -> tuple[Probe, ...]:
+    return (
+        LocalNetworksProbe(surroundings),
+        LinksProbe(surroundings),
+        FirewallsProbe(lambda: other_firewalls(netlink)),
+        FactsProbe(FACTS),
+    )
+
+
+def steering(port: int, observed: Observed) -> PacketFilter:
+    """Choose the form of the steering rules; what is not known yet counts as a firewall."""
+    if observed.get(WatchFirewalls(), None) != ():
+        return steering_filter(port)
+    return steering_filter(port, observed.get(WatchLocalNetworks(), LocalNetworks()).addresses)
 
 
 def myself(port: int, disco: DiscoPrivate) -> Myself:

@@ -14,15 +14,15 @@ from gatepost.daemon.inputs import Inputs
 from gatepost.engine.lower import lower
 from gatepost.engine.merge import NOTHING, Desired, merge
 from gatepost.engine.plugins import Plugins
-from gatepost.model.kernel import Sysctl
+from gatepost.model.kernel import Sysctl, TrafficProgram
 from gatepost.model.mesh import Advertise, Announce
 from gatepost.model.netmap import IPNetwork
-from gatepost.model.observed import Watch
-from gatepost.model.process import WatchLocalNetworks
+from gatepost.model.observed import Observed, Watch
+from gatepost.model.process import WatchFirewalls, WatchLocalNetworks
 from gatepost.model.resource import Resource
 
 CORE = frozenset({"core"})  # owner of what the daemon itself wants
-WATCHED: frozenset[Watch[Any]] = frozenset({WatchLocalNetworks()})  # asked by the daemon itself
+WATCHED: frozenset[Watch[Any]] = frozenset({WatchLocalNetworks(), WatchFirewalls()})  # asked by the daemon itself
 _ROUNDS = 3  # times that answers may lead to new questions within one round
 
 
@@ -30,14 +30,14 @@ _ROUNDS = 3  # times that answers may lead to new questions within one round
 class Wishes:
     """What should be true now.
 
-    `own` are resources of the daemon itself, wanted while the mesh is.
+    `own` gives the resources of the daemon itself, wanted while the mesh is.
     `is_out` says that this node is known not to be in the mesh, in contrast to
     not known yet. `watch` answers new questions and says whether it did.
     """
 
     inputs: Inputs
     plugins: Plugins
-    own: tuple[Resource, ...]
+    own: Callable[[Observed], tuple[Resource, ...]]
     is_out: Callable[[], bool]
     watch: Callable[[frozenset[Watch[Any]]], Awaitable[bool]]
     merged: Desired = NOTHING  # of the last round: what plugins want, in their nouns
@@ -66,6 +66,10 @@ class Wishes:
         """Return the names of the kernel switches that are wanted."""
         return tuple(r.name for r in self.lowered.resources.values() if isinstance(r, Sysctl))
 
+    def programs(self) -> tuple[TrafficProgram, ...]:
+        """Return the programs that are wanted on devices."""
+        return tuple(r for r in self.lowered.resources.values() if isinstance(r, TrafficProgram))
+
     def advertised(self) -> tuple[IPNetwork, ...]:
         """Return what is offered.
 
@@ -90,7 +94,7 @@ class Wishes:
         self._version = self.inputs.version
         items = self.plugins.contribute(netmap, self.inputs.settings, self.inputs.observed)
         self.merged = merge(items, self.merged)
-        self.lowered = _with(lower(self.merged), self.own)
+        self.lowered = _with(lower(self.merged), self.own(self.inputs.observed))
 
 
 def _with(desired: Desired, own: tuple[Resource, ...]) -> Desired:

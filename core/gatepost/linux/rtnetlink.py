@@ -54,6 +54,12 @@ class Link:
     kind: str
     mtu: int  # octets
     flags: int
+    hardware: int = 1  # ARPHRD_…: 1 is Ethernet
+
+    @property
+    def has_ethernet(self) -> bool:
+        """Say whether packets begin with an Ethernet header (loopback's do, too)."""
+        return self.hardware in {1, 772}
 
     @property
     def is_up(self) -> bool:
@@ -104,6 +110,7 @@ def read_link(message: Message) -> Link:
         kind=link.nested_text("IFLA_LINKINFO", "IFLA_INFO_KIND") or "",
         mtu=link.number("IFLA_MTU") or 0,
         flags=link.field("flags"),
+        hardware=link.field("ifi_type"),
     )
 
 

@@ -177,3 +177,34 @@ class PacketFilter(Resource):
     identity: ClassVar = ("table",)
     table: str
     text: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class MapEntry:
+    """One entry of a BPF map, in the program's own format."""
+
+    map: str
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficProgram(Resource):
+    """A BPF program of `gatepost.bpf` that sees every packet of a device, in or out.
+
+    `object` is the file's name without its ending, `program` a section of it without
+    "tc/". On a device whose packets begin with the IP header `bare` is used, if it
+    names one. The maps of an object are shared by all its programs on this machine. A
+    map that `entries` mentions holds those and no others (an array keeps its other
+    elements); a map that they do not mention belongs to whoever fills it. Programs of
+    lower `priority` see a packet first; the priorities are in `gatepost.model.owned`.
+    """
+
+    identity: ClassVar = ("device", "direction", "priority")
+    device: str
+    direction: Literal["in", "out"]
+    priority: int
+    object: str
+    program: str
+    bare: str = ""
+    entries: frozenset[MapEntry] = frozenset()

@@ -118,7 +118,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagOwners:
-    """Who may give a tag. Owners that are tags pass their own owners on; no circles."""
+    """Who may give a tag. Owners that are tags pass their own owners on.
+
+    Tags may own each other in a circle, which adds nobody.
+    """
 
     name: str  # "tag:name"
     owners: tuple[Selector, ...] = ()
@@ -168,7 +171,7 @@ class Posture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoApprovers:
-    """Whose advertisements are approved at once. A route's approver may advertise parts of it."""
+    """Whose advertisements are approved at once; a part of a route counts as the route."""
 
     routes: Mapping[IPNetwork, tuple[Selector, ...]] = field(
         default_factory=lambda: MappingProxyType({})

@@ -1,16 +1,14 @@
-"""The header in front of what goes through a peer relay. Sources: RFC 8926; protocol document 4.
+"""The Geneve header in front of what goes through a peer relay. Source: protocol document 2.5 and 4.
 
-     0         1         2           4                    7
-    +---------+---------+-----------+--------------------+---------+
-    | version | control | type u16  | VNI u24            | 0       |
-    | 2 bits, | 1 bit,  |           |                    |         |
-    | options | then    |           |                    |         |
-    | length  | zeros   |           |                    |         |
-    +---------+---------+-----------+--------------------+---------+
+     0               1 2             4                 7       8
+    +---------------+-+-------------+-----------------+-------+-----------
+    | version 0 (2), |C| protocol    | VNI, 1 to 2^24-1 | 0     | packet
+    | options 0 (6)  | | u16         |                 |       |
+    +---------------+-+-------------+-----------------+-------+-----------
 
-Eight bytes: there are no options. The type is 7A11 for path discovery and 7A12
-for WireGuard. With the control bit the packet is for the relay itself, without
-it for the other client of the VNI. Numbers are big-endian.
+C, the first bit of byte 1, marks the talk with the relay itself (binding); the
+other seven are 0. The protocol is 7A 11 for path discovery and 7A 12 for
+WireGuard. No WireGuard packet, STUN or path discovery begins like this.
 """
 
 from __future__ import annotations
@@ -18,41 +16,50 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from gatepost.errors import Malformed, Truncated
+from gatepost.errors import Malformed
 
 HEADER_LENGTH = 8
-DISCO_TYPE, WIREGUARD_TYPE = 0x7A11, 0x7A12
-HIGHEST_VNI = 2**24 - 1  # 1 is the lowest
+DISCO = 0x7A11
+WIREGUARD = 0x7A12
+LARGEST_VNI = (1 << 24) - 1
 
 _HEADER = struct.Struct("!BBHI")
 _CONTROL = 0x80
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Geneve:
-    """`type` is one of the two above, `vni` 1 to 2^24 - 1."""
+    """The header. `protocol` is `DISCO` or `WIREGUARD`."""
 
-    type: int
     vni: int
-    control: bool = False
+    protocol: int
+    is_control: bool = False
 
 
-def read_geneve(packet: bytes) -> Geneve:
-    """Read the header; what follows begins at `HEADER_LENGTH`.
-
-    Raise `Truncated` under 8 bytes, `Malformed` for another version and for options.
-    Reserved bits are not looked at, as in the field.
-    """
-    if len(packet) < HEADER_LENGTH:
-        raise Truncated(f"a Geneve header has {HEADER_LENGTH} bytes, not {len(packet)}")
-    first, flags, kind, last = _HEADER.unpack_from(packet)
-    if first:
-        raise Malformed(f"a Geneve header that begins with {first:#04x}: version 0, no options")
-    return Geneve(type=kind, vni=last >> 8, control=bool(flags & _CONTROL))
+def is_geneve(packet: bytes) -> bool:
+    """Tell a packet with the header from STUN, path discovery and WireGuard."""
+    return (
+        len(packet) >= HEADER_LENGTH
+        and packet[0] == 0
+        and packet[1] & ~_CONTROL == 0
+        and packet[2:4] in (b"\x7a\x11", b"\x7a\x12")
+        and packet[7] == 0
+    )
 
 
-def write_geneve(header: Geneve) -> bytes:
-    """Return the 8 bytes; raise `Malformed` for a VNI out of range."""
-    if not 0 < header.vni <= HIGHEST_VNI:
-        raise Malformed(f"a VNI is 1 to {HIGHEST_VNI}, not {header.vni}")
-    return _HEADER.pack(0, _CONTROL if header.control else 0, header.type, header.vni << 8)
+def read_geneve(packet: bytes) -> tuple[Geneve, bytes]:
+    """Split a packet; raise `Malformed` for one that `is_geneve` refuses, or with VNI 0."""
+    if not is_geneve(packet):
+        raise Malformed(f"{packet[:HEADER_LENGTH].hex()} is no Geneve header of a peer relay")
+    _, flags, protocol, last = _HEADER.unpack_from(packet)
+    if last == 0:
+        raise Malformed("a Geneve header without a VNI")
+    return Geneve(last >> 8, protocol, bool(flags & _CONTROL)), packet[HEADER_LENGTH:]
+
+
+def write_geneve(header: Geneve, packet: bytes) -> bytes:
+    """Put the header in front; raise `Malformed` for a VNI that has no room in it."""
+    if not 1 <= header.vni <= LARGEST_VNI:
+        raise Malformed(f"a VNI is 1 to {LARGEST_VNI}, not {header.vni}")
+    flags = _CONTROL if header.is_control else 0
+    return _HEADER.pack(0, flags, header.protocol, header.vni << 8) + packet

@@ -8,30 +8,27 @@
                                     │ 10.n.0.0/24           fd0a:n::/64
                                    host ◄─ knows nothing of Gatepost
 
+Behind a double NAT the router's uplink, 100.64.0.4n/30, leads to another
+router, the carrier's. A box with IPv6 only has no IPv4 on `wan0`.
+
 Sites are numbered from 1. Nothing of Gatepost is here: this is what a company
 has before it installs it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from gatepost.testing.nat import Nat, router_rules
 from gatepost.testing.netns import Machine, Machines, connect
+
+__all__ = ["INTERNET_V4", "INTERNET_V6", "Nat", "Site", "Topology", "build"]
 
 INTERNET_V4 = IPv4Address("203.0.113.1")
 INTERNET_V6 = IPv6Address("2001:db8::1")
 PREFIX_V6 = 64
-
-
-class Nat(Enum):
-    """What stands between a box and the internet."""
-
-    NONE = "none"  # the box has public addresses
-    FULL_CONE = "full cone"  # one mapping for everybody; everybody may answer
-    PORT_RESTRICTED = "port restricted"  # one mapping; only who was written to may answer
-    SYMMETRIC = "symmetric"  # another mapping for each destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +41,7 @@ class Site:
     box: Machine
     host: Machine
     router: Machine | None = None
+    carrier: Machine | None = None  # the outer router of a double NAT
 
     @property
     def lan_v4(self) -> IPv4Network:
@@ -74,7 +72,23 @@ class Site:
     @property
     def edge(self) -> Machine:
         """The machine that is plugged into the internet."""
-        return self.router or self.box
+        return self.carrier or self.router or self.box
+
+    @property
+    def routers(self) -> tuple[tuple[Machine, IPv4Address], ...]:
+        """The routers from the inside out, each with the one address that is behind it."""
+        behind = (_inside_v4(self.number)[2], _between_v4(self.number)[2])
+        return tuple(zip(filter(None, (self.router, self.carrier)), behind, strict=False))
+
+    @property
+    def inside_v4(self) -> IPv4Network:
+        """The network between a router and its box."""
+        return _inside_v4(self.number)
+
+    @property
+    def inside_v6(self) -> IPv6Network:
+        """The network between a router and its box."""
+        return _inside_v6(self.number)
 
 
 def _uplink_v4(number: int) -> IPv4Network:
@@ -83,6 +97,15 @@ def _uplink_v4(number: int) -> IPv4Network:
 
 def _uplink_v6(number: int) -> IPv6Network:
     return IPv6Network(f"2001:db8:ffff:{number:x}::/64")
+
+
+def _between_v4(number: int) -> IPv4Network:
+    """Return the network between a carrier and its customer, RFC 6598."""
+    return IPv4Network((int(IPv4Address("100.64.0.0")) + 4 * number, 30))
+
+
+def _between_v6(number: int) -> IPv6Network:
+    return IPv6Network(f"2001:db8:fffe:{number:x}::/64")
 
 
 def _inside_v4(number: int) -> IPv4Network:
@@ -116,19 +139,28 @@ class Topology:
         self.internet.run("nft", "delete", "table", "inet", "weather")
 
 
-def build(owner: Machines, nats: dict[str, Nat]) -> Topology:
+def build(owner: Machines, nats: Mapping[str, Nat]) -> Topology:
     """Build an internet and one site per entry of `nats`, which maps its name to its router."""
     names = ["internet"]
     for name, nat in nats.items():
         names += [f"box-{name}", f"host-{name}"]
         names += [f"router-{name}"] if nat is not Nat.NONE else []
+        names += [f"carrier-{name}"] if nat is Nat.DOUBLE else []
     made = {machine.name: machine for machine in owner.add(*names)}
     internet = made["internet"]
     internet.ip(f"address add {INTERNET_V4}/32 dev lo", f"address add {INTERNET_V6}/128 dev lo")
     internet.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
     sites = tuple(
-        Site(name, n, nat, made[f"box-{name}"], made[f"host-{name}"], made.get(f"router-{name}"))
-        for n, (name, nat) in enumerate(nats.items(), start=1)
+        Site(
+            name,
+            number,
+            nat,
+            made[f"box-{name}"],
+            made[f"host-{name}"],
+            made.get(f"router-{name}"),
+            made.get(f"carrier-{name}"),
+        )
+        for number, (name, nat) in enumerate(nats.items(), start=1)
     )
     for site in sites:
         _connect_site(internet, site)
@@ -144,8 +176,17 @@ def _connect_site(internet: Machine, site: Site) -> None:
         f"route add {_inside_v6(site.number)} via {v6[2]}",
     )
     _set_up_edge(site.edge, "wan0", v4, v6)
+    if site.carrier and site.router:
+        between = _between_v4(site.number), _between_v6(site.number)
+        _connect_behind(site.carrier, site.router, *between)
+        site.carrier.ip(f"route add {_inside_v6(site.number)} via {between[1][2]}")
     if site.router:
-        _connect_router(site, site.router)
+        _connect_behind(site.router, site.box, _inside_v4(site.number), _inside_v6(site.number))
+    for router, behind in site.routers:
+        router.nft(router_rules(site.nat, behind))
+    if site.nat is Nat.IPV6_ONLY:
+        inside = _inside_v4(site.number)
+        site.box.ip(f"address delete {inside[2]}/{inside.prefixlen} dev wan0")
     connect(site.box, "lan0", site.host, "eth0")
     site.box.ip(
         f"address add {site.lan_v4[1]}/24 dev lan0",
@@ -154,15 +195,14 @@ def _connect_site(internet: Machine, site: Site) -> None:
     _set_up_edge(site.host, "eth0", site.lan_v4, site.lan_v6)
 
 
-def _connect_router(site: Site, router: Machine) -> None:
-    connect(router, "inside0", site.box, "wan0")
-    v4, v6 = _inside_v4(site.number), _inside_v6(site.number)
+def _connect_behind(router: Machine, inner: Machine, v4: IPv4Network, v6: IPv6Network) -> None:
+    """Plug the uplink of `inner` into `router`."""
+    connect(router, "inside0", inner, "wan0")
     router.ip(
-        f"address add {v4[1]}/24 dev inside0",
+        f"address add {v4[1]}/{v4.prefixlen} dev inside0",
         f"address add {v6[1]}/{PREFIX_V6} dev inside0",
     )
-    _set_up_edge(site.box, "wan0", v4, v6)
-    router.nft(_router_rules(site.nat, v4[2]))
+    _set_up_edge(inner, "wan0", v4, v6)
     router.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
 
 
@@ -174,38 +214,3 @@ def _set_up_edge(machine: Machine, link: str, v4: IPv4Network, v6: IPv6Network) 
         f"route add default via {v4[1]}",
         f"route add default via {v6[1]}",
     )
-
-
-def _router_rules(nat: Nat, box: IPv4Address) -> str:
-    """Return a home router's nftables rules.
-
-    Unasked packets to the router itself are dropped, as real ones do. Without
-    that, a peer's packet that comes before ours makes a conntrack entry of its
-    own, ours collides with it and leaves from another port.
-    """
-    mapping = "masquerade fully-random" if nat is Nat.SYMMETRIC else "masquerade"
-    cone = nat is Nat.FULL_CONE
-    to_box = f'iifname "wan0" udp dport 1024-65535 dnat ip to {box}' if cone else ""
-    unasked = "accept" if cone else "drop"
-    return f"""
-table inet router {{
-  chain to_router {{
-    type filter hook input priority 0; policy accept;
-    iifname "wan0" ct state new meta l4proto {{ tcp, udp }} drop
-  }}
-  chain through {{
-    type filter hook forward priority 0; policy accept;
-    iifname "wan0" ct status dnat accept
-    iifname "wan0" ct state new {unasked}
-    iifname "wan0" ct state invalid drop
-  }}
-  chain before {{
-    type nat hook prerouting priority dstnat;
-    {to_box}
-  }}
-  chain after {{
-    type nat hook postrouting priority srcnat;
-    oifname "wan0" meta nfproto ipv4 {mapping}
-  }}
-}}
-"""

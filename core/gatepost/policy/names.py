@@ -34,7 +34,8 @@ _AUTO = "autogroup:"
 _WILDCARD = "user:*@"
 _LOCAL_PART = "localpart:*@"
 _BRACKETS = re.compile(r"\[([^\]]*)\](/[0-9]+)?(:.*)")
-_PREFIXED = {
+_Prefixed = type[GroupSelector | TagSelector | IpSetSelector | ServiceSelector]
+_PREFIXED: dict[str, _Prefixed] = {
     "group": GroupSelector,
     "tag": TagSelector,
     "ipset": IpSetSelector,
@@ -63,8 +64,9 @@ def selector(words: str, place: Place, what: str = "") -> Selector:
 def _named(words: str, name: str, place: Place, what: str) -> Selector:
     prefix, colon, rest = name.partition(":")
     if not colon:
-        kind = UserSelector if "@" in name else HostSelector
-        return kind(name, text=words, place=place)
+        if "@" in name:
+            return UserSelector(name, text=words, place=place)
+        return HostSelector(name, text=words, place=place)
     if prefix == "autogroup":
         return _auto_group(words, name, place, what)
     if prefix == "host" and rest:

@@ -38,6 +38,7 @@ SECTIONS = (
 _CGNAT_WORDS = ("", "mac-always", "mac-never")
 
 T = TypeVar("T")
+D = TypeVar("D")
 E = TypeVar("E", bound=Entry)
 
 
@@ -82,7 +83,7 @@ class _Reader:
             one_cgnat_route=self._try(self._one_cgnat_route, ""),
         )
 
-    def _try(self, make: Callable[[], T], default: T) -> T:
+    def _try(self, make: Callable[[], T], default: D) -> T | D:
         try:
             return make()
         except PolicyRefusedError as refusal:
@@ -104,7 +105,7 @@ class _Reader:
         if backwards:
             members = tuple(sorted(members, key=lambda m: m.name.text, reverse=True))
         entries = list(each(members, make, self.complaints))
-        return self._try(lambda: by_name(entries), MappingProxyType({}))
+        return self._try(lambda: by_name(entries), MappingProxyType[str, E]({}))
 
     def _default_postures(self) -> tuple[str, ...]:
         return tuple(map(posture_name, self._fields.texts("defaultSrcPosture")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_network
 from types import MappingProxyType
 
 from gatepost.model.netmap import IPNetwork
@@ -174,9 +174,8 @@ def _attribute(text: Text) -> str:
     return name
 
 
-_MESH = ip_network("100.64.0.0/10")
-_RESERVED = (ip_network("100.100.0.0/24"), ip_network("100.100.100.0/24"))
-_CHROME = ip_network("100.115.92.0/23")
+_MESH = IPv4Network("100.64.0.0/10")
+_RESERVED = tuple(map(IPv4Network, ("100.100.0.0/24", "100.100.100.0/24", "100.115.92.0/23")))
 
 
 def _pool(text: Text) -> IPNetwork:
@@ -186,9 +185,9 @@ def _pool(text: Text) -> IPNetwork:
         pool = ip_network(words, strict=False)
     except ValueError as error:
         raise refuse(f'ipPool "{words}" is not a network', text.place, "100.81.0.0/16") from error
-    if pool.version != _MESH.version or not pool.subnet_of(_MESH):
+    if not isinstance(pool, IPv4Network) or not pool.subnet_of(_MESH):
         raise refuse(f'ipPool "{words}" must be within {_MESH}', text.place)
-    for reserved in (*_RESERVED, _CHROME):
+    for reserved in _RESERVED:
         if pool.overlaps(reserved):
             raise refuse(
                 f'ipPool "{words}" must not overlap the reserved range {reserved}', text.place

@@ -91,7 +91,7 @@ async def box(tmp_path: Path, points: tuple[EntryPoint, ...] = ()) -> AsyncGener
     in_force = InForce(SettingsFile(path), plugins, inputs, known, control.configure_box)
     await in_force.reload()
     observer = Observer(inputs, (), lambda: 0.0)
-    wishes = Wishes(inputs, plugins, (), lambda: not control.is_logged_in, observer.watch)
+    wishes = Wishes(inputs, plugins, lambda _: (), lambda: not control.is_logged_in, observer.watch)
     kernel = FakeKernel(Route)
     reconciler = Reconciler([[FakeKernel(WireGuardDevice)], [kernel]], wishes.desire)
     inputs.on_change(reconciler.poke)

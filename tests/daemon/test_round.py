@@ -68,7 +68,9 @@ class Daemon:
         self.local = Probe(WatchLocalNetworks, LocalNetworks())
         self.observer = Observer(self.inputs, (self.local, Probe(WatchFact, "")), lambda: 0.0)
         self.is_out = False
-        self.wishes = Wishes(self.inputs, plugins, (), lambda: self.is_out, self.observer.watch)
+        self.wishes = Wishes(
+            self.inputs, plugins, lambda _: (), lambda: self.is_out, self.observer.watch
+        )
         stages = [[kernel] for kernel in machine.kernels.values()]
         self.reconciler = Reconciler(stages, self.wishes.desire)
         self.inputs.set_settings(settings)

@@ -124,6 +124,13 @@ def test_what_nobody_asks_for_is_not_in_the_text(hook: str) -> None:
     assert hook not in filter_text(replace(WISHES, masquerade=(), clamp=()))
 
 
+@pytest.mark.parametrize(
+    ("port", "ports"), [(41641, "1024-41640"), (5000, "5003-65535"), (65535, "1024-65534")]
+)
+def test_no_masqueraded_flow_gets_wireguards_port(port: int, ports: str) -> None:
+    assert f"udp masquerade to :{ports}\n" in filter_text(replace(WISHES, port=port))
+
+
 def test_the_name_of_the_device_is_everywhere() -> None:
     text = filter_text(replace(WISHES, device="other0"))
 

@@ -82,7 +82,7 @@ def test_the_filters_nouns_end_in_the_filter_and_all_others_pass() -> None:
 
     (only,) = left
     assert isinstance(only, PacketFilter)
-    assert "tcp dport 22 accept" in only.text
+    assert "tcp dport 22 goto admitted" in only.text
     assert "10.1.0.0/16" in only.text
     assert "100.64.0.1" in only.text
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from ipaddress import ip_address
+
 import pytest
 
 from gatepost.engine.steering import steering_filter
+from gatepost.model.netmap import IPAddress
 from gatepost.model.owned import NFT_PATH_TABLE
 
-
-@pytest.mark.parametrize("conntrack", [False, True])
-def test_the_same_wish_always_gives_the_same_text(conntrack: bool) -> None:
-    assert steering_filter(conntrack=conntrack) == steering_filter(conntrack=conntrack)
+HERE = (ip_address("192.0.2.7"), ip_address("2001:db8::7"), ip_address("10.0.0.1"))
+FORMS = pytest.mark.parametrize("here", [None, HERE], ids=["tracked", "untracked"])
 
 
-@pytest.mark.parametrize("conntrack", [False, True])
-def test_every_rewrite_of_a_port_has_a_twin_for_packets_without_checksum(conntrack: bool) -> None:
-    lines = steering_filter(conntrack=conntrack).text.splitlines()
+@FORMS
+def test_the_same_wish_always_gives_the_same_text(here: Sequence[IPAddress] | None) -> None:
+    again = here and (*reversed(here), here[0])
+
+    assert steering_filter(here=here) == steering_filter(here=again)
+
+
+@FORMS
+def test_every_rewrite_of_a_port_has_a_twin_for_packets_without_checksum(
+    here: Sequence[IPAddress] | None,
+) -> None:
+    lines = steering_filter(here=here).text.splitlines()
     plain = [s for s in lines if " set 4164" in s and "checksum" not in s]
     twins = [s for s in lines if " set 4164" in s and "udp checksum set 0" in s]
 
@@ -31,7 +42,20 @@ def test_the_port_is_the_one_that_was_asked_for() -> None:
     assert "udp dport set 5001 " in wish.text
 
 
-def test_conntrack_is_left_or_kept_as_asked() -> None:
-    assert "udp sport 41641 notrack" in steering_filter(conntrack=False).text
-    assert "41641 notrack" not in steering_filter().text
-    assert "priority -90" in steering_filter().text
+def test_with_the_machines_addresses_wireguard_leaves_conntrack() -> None:
+    text = steering_filter(here=HERE).text
+
+    assert "udp sport 41641 notrack" in text
+    assert "elements = { 10.0.0.1, 192.0.2.7 }" in text
+    assert "elements = { 2001:db8::7 }" in text
+
+
+def test_without_them_conntrack_and_nat_see_one_port() -> None:
+    text = steering_filter().text
+
+    assert "41641 notrack" not in text
+    assert "priority -90" in text
+
+
+def test_a_machine_without_addresses_yet_gets_rules_that_load() -> None:
+    assert "elements" not in steering_filter(here=()).text

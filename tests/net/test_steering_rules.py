@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 from tests.net.inside import inside, udp_socket
 
 from gatepost.engine.steering import steering_filter
+from gatepost.model.netmap import IPAddress
 from gatepost.model.owned import INJECTION_MARK
 from gatepost.testing.netns import Machine, Machines, machines
-from gatepost.testing.topology import INTERNET_V4, INTERNET_V6, Nat, Topology, build
+from gatepost.testing.topology import INTERNET_V4, INTERNET_V6, Nat, Site, Topology, build
 
 pytestmark = pytest.mark.root
 P, Q, R = 41641, 41642, 41643
@@ -34,13 +35,21 @@ def internet(owner: Machines) -> Topology:
     return build(owner, {"one": Nat.NONE, "two": Nat.SYMMETRIC})
 
 
-@pytest.fixture(params=[False, True], ids=["untracked", "conntrack"])
+# The last is a machine whose addresses changed a moment ago.
+HERE: Mapping[str, Callable[[Site], Sequence[IPAddress] | None]] = {
+    "tracked": lambda _: None,
+    "untracked": lambda site: (site.public_v4, site.public_v6),
+    "stale": lambda _: (),
+}
+
+
+@pytest.fixture(params=HERE)
 def box(internet: Topology, request: pytest.FixtureRequest) -> Machine:
     """Return a box with the rules that tracks connections, as one with a firewall does."""
-    tracks: bool = request.param
-    machine = internet.site("one").box
+    site = internet.site("one")
+    machine = site.box
     machine.run("nft", "flush", "ruleset")
-    machine.nft(steering_filter(P, conntrack=tracks).text)
+    machine.nft(steering_filter(P, HERE[request.param](site)).text)
     machine.nft(
         "table inet user { chain in { type filter hook input priority 0;"
         " ct state established accept; }; }"

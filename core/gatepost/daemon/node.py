@@ -109,10 +109,9 @@ class Node:
             self.carriers.poke()
         self.reconciler.poke()
 
-    def _on_kernel(self, topics: frozenset[Topic]) -> None:
+    def _on_kernel(self, topics: frozenset[Topic]) -> None:  # noqa: ARG002  # either may mean both
         self.reconciler.drifted()
-        if "network" in topics:
-            self.observer.poke()
+        self.observer.poke()
 
     async def after_round(self) -> None:
         """Do what follows from a round beside the kernel: services, and news for the others."""

@@ -13,7 +13,13 @@ from gatepost.linux.interfaces import Attachment
 from gatepost.model.netmap import IPAddress
 from gatepost.model.observed import Watch
 from gatepost.model.owned import DEVICE
-from gatepost.model.process import LocalNetworks, WatchFact, WatchLinks, WatchLocalNetworks
+from gatepost.model.process import (
+    LocalNetworks,
+    WatchFact,
+    WatchFirewalls,
+    WatchLinks,
+    WatchLocalNetworks,
+)
 
 Fact = Callable[[], str]
 
@@ -50,6 +56,15 @@ class LinksProbe:
 
     async def ask(self, watch: Watch[Any]) -> object:  # noqa: ARG002  # there is one such question
         return (await self.surroundings.look()).links
+
+
+@dataclass(frozen=True, slots=True)
+class FirewallsProbe:
+    read: Callable[[], Awaitable[tuple[str, ...]]]
+    answers: type[Watch[Any]] = WatchFirewalls
+
+    async def ask(self, watch: Watch[Any]) -> object:  # noqa: ARG002  # there is one such question
+        return await self.read()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,9 @@ from gatepost.model.process import WatchFirewalls, WatchLocalNetworks
 from gatepost.model.resource import Resource
 
 CORE = frozenset({"core"})  # owner of what the daemon itself wants
-WATCHED: frozenset[Watch[Any]] = frozenset({WatchLocalNetworks(), WatchFirewalls()})  # asked by the daemon itself
+WATCHED: frozenset[Watch[Any]] = frozenset(
+    {WatchLocalNetworks(), WatchFirewalls()}
+)  # asked by the daemon itself
 _ROUNDS = 3  # times that answers may lead to new questions within one round
 
 

@@ -35,13 +35,23 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from gatepost.engine.admission import Admission, Services, Span, admission, join, subtract
 from gatepost.model.kernel import Listen, Sender
 from gatepost.model.netmap import MESH_V4, MESH_V6, FilterRule, IPAddress, IPNetwork
-from gatepost.model.owned import DEVICE, EPOCH_MASK, MARK_MASK, MASQUERADE_MARK, NFT_TABLE
+from gatepost.model.owned import (
+    DEVICE,
+    EPOCH_MASK,
+    MARK_MASK,
+    MASQUERADE_MARK,
+    NFT_TABLE,
+    PROXY_PORT_OFFSET,
+    WIREGUARD_PORT,
+)
 
 TSMP = 99  # IP protocol of peer pings inside the tunnel (protocol document 2.6)
 # Up to this many elements are written as rules: the kernel looks through all sets of a
 # table to name a new one, so 10,000 small sets took it 85 s, as many rules half a second.
 FEW = 8
 _UNSIGNED_32 = 0xFFFFFFFF
+_MIDDLE = 0x8000  # of all ports
+_NEIGHBOURS = PROXY_PORT_OFFSET + 1  # ports from WireGuard's on are ours
 # Where no packet from the mesh is ever forwarded, whatever anybody wishes.
 NEVER = tuple(
     ip_network(n)
@@ -57,10 +67,11 @@ class FilterWishes:
     """Everything the filter is made of; order and repetition do not matter.
 
     `own` are this machine's addresses in the mesh, `carried` the prefixes that
-    WireGuard accepts from peers.
+    WireGuard accepts from peers; `port` is WireGuard's own.
     """
 
     device: str = DEVICE
+    port: int = WIREGUARD_PORT
     own: Sequence[IPAddress] = ()
     carried: Sequence[IPNetwork] = ()
     admit: Sequence[FilterRule] = ()
@@ -91,7 +102,7 @@ def filter_text(wishes: FilterWishes) -> str:
     lines += _input(wishes.device)
     lines += _forward(wishes.device)
     if wishes.masquerade:
-        lines += _masquerade()
+        lines += _masquerade(wishes.port)
     if wishes.clamp:
         lines += _clamp(wishes.device)
     return "\n".join([*lines, "}", ""])
@@ -338,11 +349,17 @@ def _forward(device: str) -> Iterator[str]:
     yield "\t}"
 
 
-def _masquerade() -> Iterator[str]:
-    """Write the chain that sees the first packet of each flow; the forward hook has marked it."""
+def _masquerade(port: int) -> Iterator[str]:
+    """Write the chain that sees the first packet of each flow; the forward hook has marked it.
+
+    No flow gets WireGuard's port or its neighbours': the answers would be taken for WireGuard's.
+    """
+    ports = f"1024-{port - 1}" if port > _MIDDLE else f"{port + _NEIGHBOURS}-65535"
     yield "\tchain postrouting {"
     yield "\t\ttype nat hook postrouting priority srcnat; policy accept;"
-    yield f"\t\tmeta mark & 0x{MARK_MASK:08x} == 0x{MASQUERADE_MARK:08x} masquerade"
+    yield f"\t\tmeta mark & 0x{MARK_MASK:08x} != 0x{MASQUERADE_MARK:08x} accept"
+    yield f"\t\tmeta l4proto udp masquerade to :{ports}"
+    yield "\t\tmasquerade"
     yield "\t}"
 
 

@@ -31,7 +31,7 @@ from gatepost.model.kernel import (
 from gatepost.model.keys import NodePrivate, NodePublic
 from gatepost.model.mesh import AllowedPrefix
 from gatepost.model.netmap import IPNetwork
-from gatepost.model.owned import DEVICE, NFT_TABLE
+from gatepost.model.owned import DEVICE, NFT_TABLE, WIREGUARD_PORT
 from gatepost.model.resource import Level, Notice, Resource
 
 # What ends in the packet filter and has no other place.
@@ -126,9 +126,10 @@ def _filter_owners(desired: Desired) -> frozenset[str]:
 
 def _wishes(resources: Mapping[Hashable, Resource]) -> FilterWishes:
     devices = _of(resources, WireGuardDevice)
-    device = devices[0].name if devices else DEVICE
+    device, port = (devices[0].name, devices[0].port) if devices else (DEVICE, WIREGUARD_PORT)
     return FilterWishes(
         device=device,
+        port=port,
         own=[a.address for a in _of(resources, Address) if a.device == device],
         carried=[p.prefix for p in _of(resources, AllowedPrefix)],
         admit=[a.rule for a in _of(resources, Admit)],

@@ -99,6 +99,11 @@ class WatchLocalNetworks(Watch[LocalNetworks]):
 
 
 @dataclass(frozen=True, slots=True)
+class WatchFirewalls(Watch[tuple[str, ...] | None]):
+    """The firewalls and NATs of this machine beside ours, in words; None while that is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeFacts:
     """What this node is: its WireGuard key, and the UDP port that peers see (1 to 65535)."""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from gatepost.linux import rtnetlink
+from gatepost.linux.gateways import read_gateways
 from gatepost.linux.links import all_links
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.rtnetlink import InterfaceAddress, Link
 from gatepost.linux.wireguard_state import in_order
+from gatepost.model.gateway import Gateway
 from gatepost.model.netmap import MESH_V4, MESH_V6, IPAddress
 from gatepost.model.owned import DEVICE, MARK
 from gatepost.model.process import LocalNetworks
@@ -27,8 +29,8 @@ class Attachment:
 
     `local` are the networks and addresses of the other interfaces, `endpoints`
     those addresses at which other machines might reach us, `links` the names of
-    the links that are up (without loopback), and the last two say whether packets
-    of this machine have a way out to the internet.
+    the links that are up (without loopback), the next two say whether packets
+    of this machine have a way out to the internet, `gateways` by which routers.
     """
 
     local: LocalNetworks
@@ -36,6 +38,7 @@ class Attachment:
     links: tuple[str, ...] = ()
     has_default_v4: bool = False
     has_default_v6: bool = False
+    gateways: tuple[Gateway, ...] = ()
 
 
 async def read_attachment(
@@ -45,13 +48,15 @@ async def read_attachment(
     links = await all_links(netlink)
     messages = await netlink.ask(rtnetlink.get_addresses())
     held = [rtnetlink.read_interface_address(m) for m in messages]
-    return attachment(
+    judged = attachment(
         links,
         [a for a in held if a is not None],
         ours,
         has_default_v4=await _is_reachable(netlink, _FAR[0]),
         has_default_v6=await _is_reachable(netlink, _FAR[1]),
     )
+    up = [link for link in links.values() if _counts(link, ours)]
+    return replace(judged, gateways=await read_gateways(netlink, up))
 
 
 def attachment(

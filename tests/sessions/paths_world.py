@@ -178,7 +178,8 @@ class World:
                 self._derp(host, node, message)
             case Carry(ByDerp(_, node), packet):
                 self._derp(host, node, packet)
-            case Moved(peer, direct):
+            case Moved(peer, path):
+                direct = path if isinstance(path, ByUdp) else None
                 host.direct[peer] = direct
                 host.moves.append((self.now, direct is not None))
             case _:

@@ -47,6 +47,7 @@ from gatepost.sessions.paths_outputs import (
     Send,
 )
 from gatepost.sessions.paths_peer import DERP_ADDRESS, State
+from gatepost.sessions.paths_report import Origin
 from gatepost.wire.disco import CallMeMaybe, Other, Ping, Pong
 
 
@@ -193,7 +194,7 @@ def test_link_local_addresses_of_a_call_are_left_out() -> None:
 def test_a_peer_cannot_make_us_remember_addresses_without_end() -> None:
     kept = Candidates((NEAR,))
     for n in range(1000):
-        kept.add(make_endpoint("203.0.113.1", n + 1))
+        kept.add(make_endpoint("203.0.113.1", n + 1), Origin.PING)
 
     assert len(kept) == CANDIDATES + 1
     assert NEAR in kept

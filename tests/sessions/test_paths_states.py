@@ -13,9 +13,11 @@ from tests.sessions.paths_makers import (
     NEAR,
     PEER,
     PING,
+    PLACE,
     counters,
     make_state,
     pings,
+    relay,
     state,
 )
 from tests.sessions.paths_world import (
@@ -50,6 +52,11 @@ def _moved(session: Paths, now: float) -> None:
     counters(session, now, 9)
 
 
+def _known(session: Paths, now: float) -> None:
+    """Let a path of the relay that may be known end."""
+    session.relay_path_lost(PEER, PLACE, now)
+
+
 INPUTS: dict[str, Input] = {
     "packet to the proxy": lambda s, t: s.on_outbound(PEER, DATA, t),
     "packet by DERP": lambda s, t: void(s.on_derp_packet(REGION, PEER, DATA, t)),
@@ -63,22 +70,33 @@ INPUTS: dict[str, Input] = {
     "new disco key": lambda s, t: s.set_peers(
         (PeerFacts(key=PEER, disco=make_disco(3), endpoints=(NEAR,), home=REGION),), t
     ),
+    "relay path unanswered": lambda s, t: s.relay_path_found(PEER, PLACE, t),
+    "relay path answered": lambda s, t: void(relay(s, t)),
+    "relay path lost": _known,
+    "ping by relay": lambda s, t: s.on_disco(DISCO, PING, PLACE.way, t),
+    "packet by relay": lambda s, t: void(s.on_relay_packet(PEER, DATA, t)),
     "7 s of silence": lambda s, t: s.on_timer(t + 7),
 }
-_I, _S, _D, _R = State.IDLE, State.SEEKING, State.DIRECT, State.RESTING
-TABLE: dict[str, tuple[State, State, State, State]] = {
-    #                      IDLE  SEEKING DIRECT RESTING
-    "packet to the proxy": (_S, _S, _D, _D),
-    "packet by DERP": (_S, _S, _D, _D),
-    "pong": (_R, _D, _D, _R),
-    "ping": (_I, _S, _D, _R),
-    "call": (_I, _S, _D, _R),
-    "gone from DERP": (_I, _S, _D, _R),
-    "counters the same": (_I, _S, _D, _R),
-    "counters moved": (_S, _S, _D, _D),
-    "same netmap": (_I, _S, _D, _R),
-    "new disco key": (_I, _S, _D, _R),
-    "7 s of silence": (_I, _S, _S, _I),
+_I, _S, _L = State.IDLE, State.SEEKING, State.RELAYED
+_D, _R = State.DIRECT, State.RESTING
+TABLE: dict[str, tuple[State, State, State, State, State]] = {
+    #                        IDLE SEEK RELAY DIRECT REST
+    "packet to the proxy": (_S, _S, _L, _D, _D),
+    "packet by DERP": (_S, _S, _L, _D, _D),
+    "pong": (_R, _D, _D, _D, _R),
+    "ping": (_I, _S, _L, _D, _R),
+    "call": (_I, _S, _L, _D, _R),
+    "gone from DERP": (_I, _S, _L, _D, _R),
+    "counters the same": (_I, _S, _L, _D, _R),
+    "counters moved": (_S, _S, _L, _D, _D),
+    "same netmap": (_I, _S, _L, _D, _R),
+    "new disco key": (_I, _S, _S, _D, _R),
+    "relay path unanswered": (_I, _S, _L, _D, _R),
+    "relay path answered": (_R, _L, _L, _D, _R),
+    "relay path lost": (_I, _S, _S, _D, _R),
+    "ping by relay": (_I, _S, _L, _D, _R),
+    "packet by relay": (_S, _S, _L, _D, _D),
+    "7 s of silence": (_I, _S, _S, _S, _I),
 }
 
 
@@ -108,3 +126,6 @@ def test_the_endpoint_follows_the_state_and_nothing_else(before: State) -> None:
     assert peer
 
     assert (peer.direct is not None) == (before in {State.DIRECT, State.RESTING})
+    assert (peer.relay is not None) == (before is State.RELAYED)
+    expected = {State.RELAYED: PLACE.endpoint, State.DIRECT: NEAR, State.RESTING: NEAR}
+    assert peer.wireguard == expected.get(before)

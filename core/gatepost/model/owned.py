@@ -31,5 +31,9 @@ WIREGUARD_PORT = 41641  # UDP, the port peers see
 DISCO_PORT_OFFSET = 1  # the socket behind the steering rules listens on WIREGUARD_PORT + 1
 PROXY_PORT_OFFSET = 2  # the loopback socket that stands for peers reached through DERP
 PROXY_NETWORK = IPv4Network("127.64.0.0/10")  # one address of it per peer, with that port
+# One address of it, with that port, stands for a place at a peer relay: WireGuard sends there, and
+# a BPF program puts the relay's address and the Geneve header in its place.
+RELAY_NETWORK = IPv4Network("198.18.0.0/15")
+RELAY_PORT = 1
 INJECTION_MARK = 0x90000  # packets from DERP on their way to WireGuard; they never leave loopback
 MTU = 1280  # octets inside the tunnel; fits every path that carries IPv6

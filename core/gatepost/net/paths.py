@@ -2,7 +2,8 @@
 
     P      WireGuard's own UDP port; the steering rules bring disco and STUN from it to
     P + 1  our socket, whose packets leave with P (`engine.steering`)
-    P + 2  the loopback proxy: WireGuard's packets for peers that DERP carries
+    P + 2  the loopback proxy: WireGuard's packets for peers that DERP carries, or a
+           peer relay without the kernel's help
 
 It decides nothing: `sessions.paths` does. It owns the endpoints of all
 WireGuard peers and is the only one to set them, except for the first one of a
@@ -19,30 +20,41 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 
 from gatepost.model.keys import DiscoPrivate, DiscoPublic, NodePublic
-from gatepost.model.netmap import Endpoint, IPAddress, NetMap, Node
+from gatepost.model.netmap import Endpoint, IPAddress, NetMap
 from gatepost.model.owned import PROXY_PORT_OFFSET, WIREGUARD_PORT
 from gatepost.model.status import NetcheckDocument, RegionDocument
 from gatepost.net.netcheck import StunClient
-from gatepost.net.path_ports import Carrier, OwnEndpoint, PathInfo, PingResult, Tunnel
+from gatepost.net.path_ports import (
+    Carrier,
+    OwnEndpoint,
+    PathInfo,
+    PingResult,
+    RelayLink,
+    Tunnel,
+)
+from gatepost.net.paths_info import make_info, make_ping_result, read_facts
 from gatepost.net.paths_mover import Mover
 from gatepost.net.paths_own import OwnAddresses
 from gatepost.net.paths_proxy import ProxyAddresses, is_wireguard
 from gatepost.net.paths_radio import Listener, Radio
+from gatepost.net.paths_relays import RelayLinks
 from gatepost.net.paths_survey import Survey
 from gatepost.sessions.paths import Paths
 from gatepost.sessions.paths_outputs import (
     Answered,
     ByDerp,
-    ByUdp,
+    ByRelay,
     Carry,
     Moved,
-    PeerFacts,
     Refresh,
+    RelayPath,
+    SeekRelay,
     Send,
     Way,
 )
-from gatepost.sessions.paths_peer import PeerPath, State
-from gatepost.wire.disco import AnyMessage, is_disco
+from gatepost.sessions.paths_report import PathReport
+from gatepost.wire.disco import AnyMessage, Message, Ping, is_disco
+from gatepost.wire.disco_relay import RelayMessage
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +86,7 @@ class PathService:
         self._clock = clock
         self._on_change = on_change
         self._session = Paths(node, random_bytes)
+        self._relays = RelayLinks(self._session)
         self._proxies = ProxyAddresses(port + PROXY_PORT_OFFSET)
         self._radio = Radio(
             disco,
@@ -81,10 +94,11 @@ class PathService:
             self._proxies,
             random_bytes=random_bytes,
             listener=Listener(
-                is_known=self._session.is_known,
+                is_known=self._relays.is_known,
                 on_message=self._on_message,
                 on_stun=lambda packet: self._stun.on_packet(packet),  # noqa: PLW0108  # made below
                 on_outbound=self._on_outbound,
+                on_relayed=self._on_relayed,
                 on_batch=self._settle,
             ),
         )
@@ -123,7 +137,7 @@ class PathService:
         """Take the peers and relays of a new netmap; None is nobody."""
         peers = netmap.peers if netmap else ()
         regions = netmap.derp if netmap else ()
-        self._session.set_peers(map(_facts, peers), self._clock())
+        self._session.set_peers(map(read_facts, peers), self._clock())
         self._proxies.keep(p.key for p in peers)
         self._mover.adopt()
         if regions != self._survey.regions:
@@ -147,13 +161,36 @@ class PathService:
         elif is_wireguard(payload):
             peer = self._session.on_derp_packet(region, source, payload, self._clock())
             if peer:
-                self._radio.inject(source, payload, peer.direct)
+                self._radio.inject(source, payload, peer.path)
         self._settle()
 
     def on_derp_gone(self, region: int, peer: NodePublic, reason: int = 0) -> None:
         """Note that a relay does not have a peer; the reason makes no difference here."""
         log.debug("region %d does not have %s: %d", region, peer.short, reason)
         self._session.on_derp_gone(region, peer)
+
+    # --- what relay clients and servers say ---------------------------------------------
+
+    def attach(self, link: RelayLink) -> None:
+        """Let a relay client or server hear of its messages and of the peers that need relays."""
+        self._relays.attach(link)
+
+    def relay_path_found(self, key: NodePublic, path: RelayPath) -> None:
+        """Try a relay path whose end on our side is bound; said again for a new binding."""
+        self._session.relay_path_found(key, path, self._clock())
+        self._settle()
+
+    def relay_path_lost(self, key: NodePublic, path: RelayPath) -> None:
+        """Use a relay path no longer."""
+        self._session.relay_path_lost(key, path, self._clock())
+        self._settle()
+
+    def send_message(self, receiver: DiscoPublic, way: Way, message: Message) -> str:
+        """Seal and send a message under our discovery key.
+
+        Return what this machine had against it, "" if it went out.
+        """
+        return self._radio.send_message(Send(receiver, way, message))
 
     # --- what the daemon asks --------------------------------------------------------
 
@@ -171,12 +208,17 @@ class PathService:
     def initial_endpoint(self, key: NodePublic) -> Endpoint | None:
         """Return where WireGuard shall send to a peer that it is about to learn of."""
         peer = self._session.peer(key)
-        return peer.direct.endpoint if peer and peer.direct else self._proxies.endpoint(key)
+        return (peer.wireguard if peer else None) or self._proxies.endpoint(key)
 
     def paths(self) -> Mapping[NodePublic, PathInfo]:
         """Return how every peer of the netmap is reached now."""
         now = self._clock()
-        return {p.facts.key: _info(p, now) for p in self._session.peers()}
+        return {p.facts.key: make_info(p, now) for p in self._session.peers()}
+
+    def report(self, key: NodePublic) -> PathReport | None:
+        """Say how a peer is reached and what was tried; None for who is not in the netmap."""
+        peer = self._session.peer(key)
+        return peer.report(self._clock()) if peer else None
 
     async def ping(self, key: NodePublic, timeout: float) -> PingResult:  # noqa: ASYNC109  # the operator's number
         """Ping a peer's path service by the path in use; a lost ping is repeated each second."""
@@ -193,7 +235,7 @@ class PathService:
                 self._settle()
                 await asyncio.wait((answer,), timeout=min(left, PING_AGAIN))
                 if answer.done():
-                    return _ping_result(answer.result())
+                    return make_ping_result(answer.result())
         finally:
             for transaction in sent:
                 self._waiting.pop(transaction, None)
@@ -219,7 +261,16 @@ class PathService:
     # --- what happens ------------------------------------------------------------------
 
     def _on_message(self, sender: DiscoPublic, message: AnyMessage, way: Way) -> None:
-        self._session.on_disco(sender, message, way, self._clock())
+        if isinstance(message, RelayMessage):
+            self._relays.hear(sender, message, way)
+        else:
+            self._session.on_disco(sender, message, way, self._clock())
+
+    def _on_relayed(self, way: ByRelay, packet: bytes) -> None:
+        key = self._session.owner_of_place(way)
+        peer = self._session.on_relay_packet(key, packet, self._clock()) if key else None
+        if key and peer:
+            self._radio.inject(key, packet, peer.path)
 
     def _on_outbound(self, key: NodePublic, packet: bytes) -> None:
         self._session.on_outbound(key, packet, self._clock())
@@ -234,11 +285,14 @@ class PathService:
         for output in self._session.take():
             match output:
                 case Send():
-                    self._radio.send_message(output)
+                    self._send(output)
                 case Carry():
                     self._radio.send(output.way, output.packet)
                 case Moved():
-                    self._mover.move(output.peer, output.direct)
+                    endpoint = self._mover.move(output.peer, output.path)
+                    self._relays.on_moved(output.peer, endpoint)
+                case SeekRelay():
+                    self._relays.seek(output)
                 case Answered():
                     waiting = self._waiting.pop(output.transaction, None)
                     if waiting and not waiting.done():
@@ -246,6 +300,12 @@ class PathService:
                 case Refresh():
                     self._survey.hurry()
         self._arm()
+
+    def _send(self, sending: Send) -> None:
+        """Send, and keep what went wrong; a probe of the path's size may well be too long."""
+        trouble, message = self._radio.send_message(sending), sending.message
+        if trouble and not (isinstance(message, Ping) and message.padding):
+            self._session.on_not_sent(sending, trouble)
 
     def _arm(self) -> None:
         """Set the one timer to the session's next; there is none while nothing runs."""
@@ -293,24 +353,3 @@ class PathService:
             self._derp.set_home(told[1])
         self._told = told
         self._on_change()
-
-
-def _facts(node: Node) -> PeerFacts:
-    return PeerFacts(key=node.key, disco=node.disco, endpoints=node.endpoints, home=node.home_derp)
-
-
-def _info(peer: PeerPath, now: float) -> PathInfo:
-    active = peer.state(now) in {State.SEEKING, State.DIRECT}
-    if peer.direct:
-        return PathInfo("direct", peer.direct.endpoint, 0, peer.latency, active)
-    if peer.region:
-        return PathInfo("derp", None, peer.region, peer.derp_latency, active)
-    return PathInfo("none", active=active)
-
-
-def _ping_result(answer: Answered) -> PingResult:
-    match answer.way:
-        case ByUdp(endpoint, _):
-            return PingResult(answer.latency, "direct", endpoint)
-        case ByDerp(region, _):
-            return PingResult(answer.latency, "derp", None, region)

@@ -12,7 +12,8 @@ from gatepost.model.netmap import Endpoint
 from gatepost.net.path_ports import PeerCounters, Tunnel
 from gatepost.net.paths_proxy import ProxyAddresses
 from gatepost.sessions.paths import Paths
-from gatepost.sessions.paths_outputs import ByUdp, Counters
+from gatepost.sessions.paths_candidates import is_place
+from gatepost.sessions.paths_outputs import ByUdp, Counters, RelayPath
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +44,15 @@ class Mover:
         # Peers whose endpoint an earlier daemon left direct; None before the first reading.
         self._left: set[NodePublic] | None = None
 
-    def move(self, key: NodePublic, direct: ByUdp | None) -> None:
-        """Send to the peer there from now on; None is through the proxy."""
-        self._wanted[key] = direct.endpoint if direct else self._proxies.endpoint(key)
+    def move(self, key: NodePublic, path: ByUdp | RelayPath | None) -> Endpoint:
+        """Send to the peer by `path` from now on, None is DERP; return WireGuard's endpoint.
+
+        It is the proxy for DERP, and for a relay that user space writes to.
+        """
+        endpoint = path.endpoint if path else None
+        self._wanted[key] = endpoint or self._proxies.endpoint(key)
         self._wake.set()
+        return self._wanted[key]
 
     async def set_endpoints(self) -> None:
         """Carry moves out, all that are waiting in one go, until cancelled."""
@@ -91,7 +97,7 @@ class Mover:
         for state in states:
             if state.endpoint is None or self._is_wrong_proxy(state.public_key, state.endpoint):
                 peer = self._session.peer(state.public_key)
-                self.move(state.public_key, peer.direct if peer else None)
+                self.move(state.public_key, peer.path if peer else None)
         self._settle()
 
     def _adopt(self, states: Sequence[PeerCounters]) -> None:
@@ -102,7 +108,7 @@ class Mover:
         in_use = {
             s.public_key: s.endpoint
             for s in states
-            if s.endpoint is not None and not self._proxies.is_proxy(s.endpoint)
+            if s.endpoint and not self._proxies.is_proxy(s.endpoint) and not is_place(s.endpoint)
         }
         if self._left is None:
             self._left = set(in_use)

@@ -14,15 +14,18 @@ from gatepost.model.keys import DiscoPrivate, DiscoPublic, NodePublic
 from gatepost.model.netmap import Endpoint, IPAddress
 from gatepost.model.owned import DISCO_PORT_OFFSET, MARK, PROXY_PORT_OFFSET
 from gatepost.net.path_ports import Carrier
-from gatepost.net.paths_proxy import Proxy, ProxyAddresses
+from gatepost.net.paths_proxy import Proxy, ProxyAddresses, is_wireguard
 from gatepost.net.udp import UdpSocket, make_endpoint
-from gatepost.sessions.paths_outputs import ByDerp, ByUdp, Local, Send, Way
+from gatepost.sessions.paths_outputs import ByDerp, ByRelay, ByUdp, Local, RelayPath, Send, Way
 from gatepost.wire.box import NONCE_LENGTH, SharedKeys
 from gatepost.wire.disco import AnyMessage, is_disco, open_packet, read_packet, seal_packet
+from gatepost.wire.disco_relay import Binding
+from gatepost.wire.geneve import DISCO, WIREGUARD, Geneve, is_geneve, read_geneve, write_geneve
 from gatepost.wire.stun import is_stun
 
 log = logging.getLogger(__name__)
 
+FLOOD = 1000  # packets of discovery read in 50 ms, 20,000 a second; a mesh of 1,000 sends 50
 SHARED_KEYS = 4096  # peers whose shared key is remembered, about 200 bytes each
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
@@ -39,6 +42,7 @@ class Listener:
     on_message: Callable[[DiscoPublic, AnyMessage, Way], None]
     on_stun: Callable[[bytes], None]
     on_outbound: Callable[[NodePublic, bytes], None]  # from WireGuard, by the proxy
+    on_relayed: Callable[[ByRelay, bytes], None]  # for WireGuard, where the kernel does not do it
     on_batch: Callable[[], None]
 
 
@@ -97,31 +101,51 @@ class Radio:
         self._derp = derp
 
     def send(self, way: Way, packet: bytes) -> None:
-        """Send a packet as it is."""
+        """Send a WireGuard packet as it is."""
+        if isinstance(way, ByRelay):
+            packet = write_geneve(Geneve(way.vni, WIREGUARD), packet)
+        self._send(way, packet)
+
+    def send_message(self, sending: Send) -> str:
+        """Seal a message and send it; return what this machine has against it, "" if nothing."""
+        nonce, message, way = self._random(NONCE_LENGTH), sending.message, sending.way
+        packet = seal_packet(message, self._disco, sending.receiver, self._keys, nonce)
+        if isinstance(way, ByRelay):
+            header = Geneve(way.vni, DISCO, is_control=isinstance(message, Binding))
+            packet = write_geneve(header, packet)
+        return self._send(way, packet)
+
+    def send_udp(self, to: Endpoint, packet: bytes) -> None:
+        """Send by UDP, from the port that peers see."""
+        self._by_udp(to, packet)
+
+    def _by_udp(self, to: Endpoint, packet: bytes, local: Local | None = None) -> str:
+        opened = self._sockets.get(to.address.version)
+        return opened.send(packet, to, local) if opened else f"no IPv{to.address.version} here"
+
+    def _send(self, way: Way, packet: bytes) -> str:
         match way:
             case ByUdp(endpoint, local):
-                self.send_udp(endpoint, packet, local)
+                return self._by_udp(endpoint, packet, local)
+            case ByRelay(server, _):
+                return self._by_udp(server, packet)
             case ByDerp(region, node):
                 if self._derp:
                     self._derp.send(region, node, packet)
+                return ""
 
-    def send_message(self, sending: Send) -> None:
-        """Seal a message and send it."""
-        nonce = self._random(NONCE_LENGTH)
-        packet = seal_packet(sending.message, self._disco, sending.receiver, self._keys, nonce)
-        self.send(sending.way, packet)
-
-    def send_udp(self, to: Endpoint, packet: bytes, local: Local | None = None) -> None:
-        if opened := self._sockets.get(to.address.version):
-            opened.send(packet, to, local)
-
-    def inject(self, key: NodePublic, packet: bytes, direct: ByUdp | None) -> None:
+    def inject(self, key: NodePublic, packet: bytes, path: ByUdp | RelayPath | None) -> None:
         """Give WireGuard a packet of a peer, as if it came by the path in use."""
+        if isinstance(path, RelayPath):
+            path = ByUdp(path.endpoint) if path.endpoint else None
         if self._proxy:
-            self._proxy.inject(key, packet, direct)
+            self._proxy.inject(key, packet, path)
 
-    def on_disco(self, packet: bytes, way: Way) -> None:
-        """Open a disco packet; what is not for us, or not from a peer, is dropped silently."""
+    def on_disco(self, packet: bytes, way: Way, *, is_control: bool = False) -> None:
+        """Open a disco packet; what is not for us, or not from a peer, is dropped silently.
+
+        A message of a binding comes with the control bit and the VNI that it says; others do not.
+        """
         try:
             closed = read_packet(packet)
             if not self._listener.is_known(closed.sender):
@@ -129,6 +153,10 @@ class Radio:
             message = open_packet(closed, self._keys)
         except WireError as error:
             log.debug("dropped a disco packet by %s: %s", way, error)
+            return
+        if is_control != isinstance(message, Binding):
+            return
+        if isinstance(message, Binding) and isinstance(way, ByRelay) and message.vni != way.vni:
             return
         self._listener.on_message(closed.sender, message, way)
 
@@ -139,6 +167,8 @@ class Radio:
             mark=MARK,
             on_packet=self._on_udp,
             on_batch=self._listener.on_batch,
+            limit=FLOOD,
+            whole=True,
         )
 
     def _on_udp(self, packet: bytes, sender: tuple[str, int], local: bytes, interface: int) -> None:
@@ -147,6 +177,21 @@ class Radio:
             self.on_disco(packet, ByUdp(make_endpoint(sender), here))
         elif is_stun(packet):
             self._listener.on_stun(packet)
+        elif is_geneve(packet):
+            self._on_geneve(packet, make_endpoint(sender))
+
+    def _on_geneve(self, packet: bytes, relay: Endpoint) -> None:
+        """Take what a relay sent: a peer's message or its own, or WireGuard's packet."""
+        try:
+            header, content = read_geneve(packet)
+        except WireError as error:
+            log.debug("dropped a packet of %s: %s", relay, error)
+            return
+        way = ByRelay(relay, header.vni)
+        if header.protocol == DISCO:
+            self.on_disco(content, way, is_control=header.is_control)
+        elif is_wireguard(content):
+            self._listener.on_relayed(way, content)
 
     def _forget(self) -> None:
         self._derp = self._proxy = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 128  # packets a wake-up; the rest waits for the loop's next turn
 LARGEST = 65535  # bytes of a datagram
+WINDOW = 0.05  # seconds in which a limited socket hands over so many packets, then rests
 RECEIVE_BUFFER = 4 << 20  # bytes; the kernel may give less
 
 # include/uapi/linux/in.h, in6.h, asm-generic/socket.h; the socket module lacks the first two.
@@ -29,6 +31,8 @@ IP_PKTINFO = 8
 _SO_RCVBUFFORCE = 33
 _INFO_V4 = struct.Struct("=I4s4s")  # interface, our address to answer from, destination
 _INFO_V6 = struct.Struct("=16sI")  # our address, interface
+_MTU_DISCOVER = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
+_PROBE = 3  # IP_PMTUDISC_PROBE: never fragment, and do not believe what ICMP says of the path
 _ANCILLARY = socket.CMSG_SPACE(_INFO_V6.size)
 _LOST = frozenset(
     {errno.EAGAIN, errno.ENOBUFS, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL,
@@ -43,7 +47,10 @@ class UdpSocket:
     """A bound socket of one IP version, read by the running loop until `close`.
 
     Raise `OSError` when the port is taken or the version is switched off.
-    `on_batch` is called after the packets of a wake-up were handed over.
+    `on_batch` is called after the packets of a wake-up were handed over. With a
+    `limit` of packets in a `WINDOW`, a flood costs no more than that: what the
+    kernel's buffer does not hold until the next one is lost, as on a full wire.
+    `whole`: what is too long for the path is lost instead of cut into fragments.
     """
 
     def __init__(
@@ -54,7 +61,13 @@ class UdpSocket:
         mark: int,
         on_packet: OnPacket,
         on_batch: Callable[[], None],
+        limit: int | None = None,
+        whole: bool = False,
     ) -> None:
+        self._limit = limit
+        self._window = 0.0
+        self._read_in_window = 0
+        self._resume: asyncio.TimerHandle | None = None
         self._is_v4 = isinstance(address, IPv4Address)
         self._on_packet = on_packet
         self._on_batch = on_batch
@@ -64,7 +77,7 @@ class UdpSocket:
         family = socket.AF_INET if self._is_v4 else socket.AF_INET6
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            self._configure(mark)
+            self._configure(mark, whole=whole)
             self._socket.bind((str(address), port))
         except OSError:
             self._socket.close()
@@ -76,8 +89,11 @@ class UdpSocket:
         name: tuple[str, int] = self._socket.getsockname()[:2]
         return name[1]
 
-    def send(self, packet: bytes, to: Endpoint, local: Local | None = None) -> None:
-        """Send from our address in `local`, else from the one that the route gives."""
+    def send(self, packet: bytes, to: Endpoint, local: Local | None = None) -> str:
+        """Send from our address in `local`, else from the one that the route gives.
+
+        Return what the kernel had against it, "" if nothing: then the packet is lost.
+        """
         control = [] if local is None else [packet_info(local)]
         try:
             self._socket.sendmsg((packet,), control, 0, (str(to.address), to.port))
@@ -85,12 +101,18 @@ class UdpSocket:
             if error.errno not in _LOST:
                 raise
             self.lost += 1
+            return os.strerror(error.errno or 0)
+        return ""
 
     def close(self) -> None:
+        if self._resume:
+            self._resume.cancel()
         self._loop.remove_reader(self._socket)
         self._socket.close()
 
-    def _configure(self, mark: int) -> None:
+    def _configure(self, mark: int, *, whole: bool) -> None:
+        if whole:
+            self._socket.setsockopt(*_MTU_DISCOVER[4 if self._is_v4 else 6], _PROBE)
         if mark:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         set_receive_buffer(self._socket)
@@ -103,8 +125,9 @@ class UdpSocket:
     def _read(self) -> None:
         receive, buffer = self._socket.recvmsg_into, self._buffer
         try:
-            for _ in range(BATCH):
+            for _ in range(self._allowance()):
                 size, control, _flags, sender = receive((buffer,), _ANCILLARY)
+                self._read_in_window += 1
                 local, interface = self._arrival(control)
                 self._on_packet(bytes(memoryview(buffer)[:size]), sender[:2], local, interface)
         except BlockingIOError:
@@ -112,6 +135,23 @@ class UdpSocket:
         except OSError as error:  # an ICMP error about an earlier packet of ours
             log.debug("receiving: %s", error)
         self._on_batch()
+
+    def _allowance(self) -> int:
+        """Return how many packets may be read now; without any left, rest until the next window."""
+        if self._limit is None:
+            return BATCH
+        now = self._loop.time()
+        if now - self._window >= WINDOW:
+            self._window, self._read_in_window = now, 0
+        allowed = min(BATCH, self._limit - self._read_in_window)
+        if allowed <= 0:
+            self._loop.remove_reader(self._socket)
+            self._resume = self._loop.call_at(self._window + WINDOW, self._wake)
+        return allowed
+
+    def _wake(self) -> None:
+        self._resume = None
+        self._loop.add_reader(self._socket, self._read)
 
     def _arrival(self, control: list[tuple[int, int, bytes]]) -> tuple[bytes, int]:
         """Return our address and the interface; the kernel always says them when asked to."""

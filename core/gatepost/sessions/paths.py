@@ -13,7 +13,16 @@ from collections.abc import Callable, Iterable, Mapping
 from gatepost.model.keys import DiscoPublic, NodePublic
 from gatepost.model.netmap import Endpoint
 from gatepost.sessions.paths_numbers import POLL_IDLE, POLL_OVERDUE, POLL_WATCHED
-from gatepost.sessions.paths_outputs import ByDerp, Counters, Output, PeerFacts, Way
+from gatepost.sessions.paths_outputs import (
+    ByDerp,
+    ByRelay,
+    Counters,
+    Output,
+    PeerFacts,
+    RelayPath,
+    Send,
+    Way,
+)
 from gatepost.sessions.paths_peer import PeerPath, State
 from gatepost.sessions.paths_surroundings import Surroundings
 from gatepost.wire.disco import AnyMessage, CallMeMaybe, Ping, Pong
@@ -29,6 +38,7 @@ class Paths:
         self._heap: list[tuple[float, NodePublic]] = []
         self._scheduled: dict[NodePublic, float] = {}
         self._watched: set[NodePublic] = set()
+        self._places: dict[ByRelay, NodePublic] = {}
 
     def take(self) -> list[Output]:
         """Return what is to be done, in order, and forget it."""
@@ -44,6 +54,7 @@ class Paths:
             del self._peers[key]
             self._scheduled.pop(key, None)
             self._watched.discard(key)
+        self._places = {w: k for w, k in self._places.items() if k in facts}
         by_disco: dict[DiscoPublic, tuple[NodePublic, ...]] = {}
         for key, peer in facts.items():
             if peer.disco is not None:
@@ -77,7 +88,7 @@ class Paths:
     def adopt(self, in_use: Mapping[NodePublic, Endpoint], now: float) -> None:
         """Take over the addresses that WireGuard uses already, after a restart of the daemon."""
         for key, endpoint in in_use.items():
-            if (peer := self._peers.get(key)) and peer.direct is None:
+            if (peer := self._peers.get(key)) and peer.path is None:
                 peer.adopt(endpoint, now)
                 self._touch(peer, now)
 
@@ -92,6 +103,10 @@ class Paths:
     def is_known(self, sender: DiscoPublic) -> bool:
         """Say whether a disco key belongs to anybody; asked before a box is opened."""
         return sender in self._by_disco
+
+    def owns(self, sender: DiscoPublic, key: NodePublic) -> bool:
+        """Say whether a disco key is that of a peer."""
+        return key in self._by_disco.get(sender, ())
 
     # --- what happens --------------------------------------------------------------
 
@@ -111,6 +126,39 @@ class Paths:
             case _:  # of peer relays, or newer than this node
                 return
         self._touch(peer, now)
+
+    def relay_path_found(self, key: NodePublic, path: RelayPath, now: float) -> None:
+        """Take a relay path whose end on our side is bound; said again for a new binding."""
+        if peer := self._peers.get(key):
+            self._places[path.way] = key
+            peer.on_relay_found(path, now)
+            self._touch(peer, now)
+
+    def relay_path_lost(self, key: NodePublic, path: RelayPath, now: float) -> None:
+        """Note that a relay path works no longer: expired, or given up by its relay."""
+        if self._places.get(path.way) == key:
+            del self._places[path.way]
+        if peer := self._peers.get(key):
+            peer.on_relay_lost(path, now)
+            self._touch(peer, now)
+
+    def on_relay_packet(self, key: NodePublic, packet: bytes, now: float) -> PeerPath | None:
+        """Take a WireGuard packet that a relay brought to us instead of the kernel."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.on_packet(packet, now)
+            self._touch(peer, now)
+        return peer
+
+    def owner_of_place(self, way: ByRelay) -> NodePublic | None:
+        """Return the peer that a relay path leads to, for packets that user space carries."""
+        return self._places.get(way)
+
+    def on_not_sent(self, sending: Send, trouble: str) -> None:
+        """Note why our own machine did not send a message."""
+        for key in self._by_disco.get(sending.receiver, ()):
+            if candidate := self._peers[key].candidate(sending.way):
+                candidate.trouble = trouble
 
     def on_outbound(self, key: NodePublic, packet: bytes, now: float) -> None:
         """Take a packet that WireGuard sent to the peer's proxy."""
@@ -144,7 +192,7 @@ class Paths:
     def probe(self, key: NodePublic, now: float) -> bytes | None:
         """Ping a peer for somebody who waits; None when the peer has no disco key or no way."""
         peer = self._peers.get(key)
-        if peer is None or peer.facts.disco is None or not (peer.direct or peer.region):
+        if peer is None or peer.facts.disco is None or not (peer.path or peer.region):
             return None
         transaction = peer.probe(now)
         self._touch(peer, now)

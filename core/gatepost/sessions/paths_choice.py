@@ -1,10 +1,11 @@
-"""Which of two working addresses of a peer is the better one. Source: protocol document 2.4."""
+"""Which of two working ways to a peer is the better one. Source: protocol document 2.4."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 from gatepost.model.netmap import Endpoint, IPAddress
+from gatepost.sessions.paths_candidates import Candidate
 
 _LOOPBACK_POINTS = 50
 _LINK_LOCAL_POINTS = 30
@@ -18,6 +19,23 @@ _PRIVATE = tuple(
     IPv4Network(n) if "." in n else IPv6Network(n)
     for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
+
+
+def beats(candidate: Candidate, best: Candidate) -> bool:
+    """Say whether to move from a trusted `best` to `candidate`, which just answered.
+
+    A direct address always beats a relay. Another place at the relay in use
+    beats the old one, which the relay has given up.
+    """
+    if candidate.relay is None and best.relay is not None:
+        return True
+    if candidate.relay is not None and best.relay is None:
+        return False
+    if candidate.relay and best.relay and candidate.relay.relay == best.relay.relay:
+        return candidate.relay != best.relay
+    return is_better(
+        candidate.endpoint, candidate.latency, best.endpoint, best.latency or candidate.latency
+    )
 
 
 def is_better(

@@ -1,4 +1,29 @@
-"""What the path session asks its owner to do, and the words both use for it."""
+"""What the path session asks its owner to do, and the words both use for it.
+
+Three kinds of path lead to a peer, the better first:
+
+    direct   ByUdp(endpoint)         WireGuard sends to the peer's address
+    relay    ByRelay(server, vni)    through a peer relay, in Geneve
+    DERP     ByDerp(region, node)    through the proxy
+
+A relay path comes from a relay client, which does the allocation and the
+binding and knows nothing of choice; this session pings, chooses and drops, and
+knows nothing of bindings:
+
+    session -> client   SeekRelay(peer)            look for relays that reach the peer
+    client -> session   Paths.relay_path_found(peer, RelayPath, now)   our end is bound
+    session             pings over it, answers the peer's pings; when a pong comes it is a
+                        candidate, and used while no direct path is trusted
+    session -> owner    Moved(peer, RelayPath)     WireGuard's endpoint is `RelayPath.endpoint`
+                                                   (the kernel adds and removes the header), or
+                                                   the proxy's when that is None: then the packets
+                                                   come as Carry(ByRelay, packet)
+    client -> session   Paths.relay_path_lost(peer, RelayPath, now)    expired, or a new VNI
+
+What a client learns from Moved: while the peer is reached at another endpoint,
+packets that still come by its relay must reach WireGuard with that endpoint as
+source, else the kernel roams back to the relay.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +51,14 @@ class ByUdp:
 
 
 @dataclass(frozen=True, slots=True)
+class ByRelay:
+    """Through the peer relay at `server`, by our place there: a VNI, 1 to 2^24 - 1."""
+
+    server: Endpoint
+    vni: int
+
+
+@dataclass(frozen=True, slots=True)
 class ByDerp:
     """Through a DERP region, to or from a node."""
 
@@ -33,7 +66,28 @@ class ByDerp:
     node: NodePublic
 
 
-Way = ByUdp | ByDerp
+Way = ByUdp | ByRelay | ByDerp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayPath:
+    """Our bound end of a place at a peer relay; the other end is the peer's.
+
+    `relay` is the relay's disco key: a later path of the same relay replaces
+    the earlier one. `generation` is that of the binding. `endpoint` is what
+    WireGuard shall send to, constant for (relay, VNI), when the kernel puts the
+    Geneve header in front (data path document, F4); None: user space carries.
+    """
+
+    server: Endpoint
+    vni: int
+    relay: DiscoPublic
+    generation: int
+    endpoint: Endpoint | None = None
+
+    @property
+    def way(self) -> ByRelay:
+        return ByRelay(self.server, self.vni)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +109,21 @@ class Carry:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """From now on WireGuard reaches the peer at `direct`, or through DERP when that is None."""
+    """From now on WireGuard reaches the peer by `path`, or through DERP when that is None."""
 
     peer: NodePublic
-    direct: ByUdp | None
+    path: ByUdp | RelayPath | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeekRelay:
+    """No direct path is trusted while there is traffic: look for a relay that reaches the peer.
+
+    Said at most every 30 seconds for one peer, once a minute while a relay path works.
+    """
+
+    peer: NodePublic
+    disco: DiscoPublic
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +140,7 @@ class Refresh:
     """Somebody was just told our addresses, and they are old: ask the STUN servers."""
 
 
-Output = Send | Carry | Moved | Answered | Refresh
+Output = Send | Carry | Moved | SeekRelay | Answered | Refresh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +155,10 @@ class PeerFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """One reading of a peer at the WireGuard device; octets since the device was made."""
+    """One reading of a peer at the WireGuard device; octets since the device was made.
+
+    `endpoint` None stands for the proxy.
+    """
 
     key: NodePublic
     endpoint: Endpoint | None

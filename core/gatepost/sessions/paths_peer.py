@@ -1,38 +1,41 @@
-"""How to reach one peer: which of its addresses answers, and for how long that is believed.
+"""How to reach one peer: which of its addresses and relays answers, and how long it is believed.
 
             traffic                  pong                     45 s without traffic
     IDLE ------------> SEEKING ----------------> DIRECT ------------------------> RESTING
-      ^                  |  ^     no pong for      |                                 |
-      |     45 s without |  |       6.5 s          |                                 |
-      +------ traffic ---+  +----------------------+                                 |
+      ^                | | ^ ^   no pong for     ^   |                                 |
+      |   45 s without | | | |      6.5 s        |   |                                 |
+      +------ traffic -+ | | +-------------------|---+                                 |
+      |                  | | no pong for 6.5 s   | pong of an address                  |
+      |   pong by relay  | +---------- RELAYED --+                                     |
+      |                  +---------------> |  ------------------------------------> RESTING
       +------------------------- no pong for 6.5 s ----------------------------------+
 
-The one rule behind it: WireGuard's endpoint is the peer's address exactly
-while that is trusted, and the DERP proxy at all other times. So the first
-packet after a silence always passes through the proxy, which is how activity
-is noticed without looking at every packet, and peers without traffic cost
-nothing. Official nodes send on both ways while they do not trust an address;
-the kernel sends a packet once, so here DERP carries it alone.
+The one rule behind it: WireGuard's endpoint is the peer's address, or that
+which stands for a relay, exactly while that is trusted, and the DERP proxy at
+all other times. So the first packet after a silence always passes through the
+proxy, which is how activity is noticed without looking at every packet, and
+peers without traffic cost nothing. Official nodes send on both ways while they
+do not trust an address; the kernel sends a packet once, so here DERP carries
+it alone.
 
-A trusted address also stays trusted while WireGuard keeps receiving from the
+While a relay is used the search for a direct path goes on as if there were
+none; a direct address that answers always wins.
+
+A trusted way also stays trusted while WireGuard keeps receiving from the
 peer and nothing comes by DERP: then the peer's daemon is away (killed, or being
 upgraded), not the path.
 
-Source of the numbers: protocol document 2.3. Addresses: 2.4.
+Source of the numbers: protocol document 2.3. Choice: 2.4. Relays: 4.
 """
 
 from __future__ import annotations
 
-import enum
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 
 from gatepost.model.netmap import Endpoint
-from gatepost.sessions.paths_candidates import Candidate, Candidates
-from gatepost.sessions.paths_choice import is_better
-from gatepost.sessions.paths_handshake import Handshake
+from gatepost.sessions.paths_candidates import Candidate, is_place, is_possible
+from gatepost.sessions.paths_choice import beats
 from gatepost.sessions.paths_numbers import (
-    CALL_WINDOW,
-    CALLS_HEEDED,
     CANDIDATES,
     COUNTED_TRUST,
     COUNTED_WITHIN,
@@ -40,8 +43,12 @@ from gatepost.sessions.paths_numbers import (
     GOOD_ENOUGH,
     HEARTBEAT,
     HEARTBEAT_RETRY,
-    OWN_FRESH,
     PING_INTERVAL,
+    RELAY_AFTER,
+    RELAY_PING_INTERVALS,
+    RELAY_PINGS,
+    SEEK_RELAY,
+    SEEK_RELAY_AGAIN,
     SESSION_ACTIVE,
     TRUST,
     UPGRADE,
@@ -50,101 +57,30 @@ from gatepost.sessions.paths_numbers import (
 from gatepost.sessions.paths_outputs import (
     Answered,
     ByDerp,
+    ByRelay,
     ByUdp,
     Carry,
     Counters,
-    Local,
     Moved,
     PeerFacts,
-    Refresh,
-    Send,
+    RelayPath,
+    SeekRelay,
     Way,
 )
-from gatepost.sessions.paths_pings import Pings
-from gatepost.sessions.paths_surroundings import Surroundings
+from gatepost.sessions.paths_pings import Pending
+from gatepost.sessions.paths_report import Origin, Reason
+from gatepost.sessions.paths_standing import Standing, State
 from gatepost.wire.disco import CallMeMaybe, Ping, Pong
-from gatepost.wire.disco_fields import TRANSACTION_LENGTH
+
+__all__ = ["DERP_ADDRESS", "PeerPath", "State"]
 
 DERP_ADDRESS = ip_address("127.3.3.40")  # stands for "by DERP" in a pong; the port is the region
 
 
-class State(enum.Enum):
-    IDLE = "no traffic; DERP would carry the first packet"
-    SEEKING = "traffic by DERP, looking for a direct path"
-    DIRECT = "traffic by a trusted address"
-    RESTING = "a trusted address without traffic"
-
-
-class PeerPath:
+class PeerPath(Standing):
     """The path to one peer. Outputs go to the `Surroundings`; times are seconds of one clock."""
 
-    __slots__ = (
-        "_best", "_call_window", "_calls", "_candidates", "_counters", "_counters_at",
-        "_followed", "_node", "_pings", "_tries", "active_until", "derp_at", "derp_latency",
-        "derp_region", "facts", "handshake", "heartbeat_at", "seek_at", "trust_until",
-        "upgrade_at", "watched_until",
-    )  # fmt: skip
-
-    def __init__(self, facts: PeerFacts, node: Surroundings) -> None:
-        never = float("-inf")
-        self.facts = facts
-        self._node = node
-        self._candidates = Candidates(facts.endpoints)
-        self._best: Candidate | None = None
-        self._followed: Candidate | None = None  # where WireGuard roamed, not answered yet
-        self._pings = Pings()
-        self._counters: Counters | None = None
-        self._counters_at = self._call_window = never
-        self._calls = self._tries = 0
-        self.handshake = Handshake()
-        self.active_until = self.trust_until = self.watched_until = self.derp_at = never
-        self.heartbeat_at = self.seek_at = self.upgrade_at = never
-        self.derp_region = 0  # the region the peer last wrote from, 0 is unknown
-        self.derp_latency: float | None = None
-
-    # --- what it is now ----------------------------------------------------------
-
-    def state(self, now: float) -> State:
-        """Return the state as it is at `now`."""
-        if self.direct is not None:
-            return State.DIRECT if now < self.active_until else State.RESTING
-        return State.SEEKING if now < self.active_until else State.IDLE
-
-    @property
-    def direct(self) -> ByUdp | None:
-        """The trusted address, or None when DERP carries the packets."""
-        return self._best.way if self._best else None
-
-    @property
-    def latency(self) -> float | None:
-        """The round trip of the trusted address in seconds, or None when nobody measured it."""
-        return self._best.latency or None if self._best else None
-
-    @property
-    def region(self) -> int:
-        """The DERP region to write to, 0 if the peer has none."""
-        return self.derp_region or self.facts.home
-
-    def is_watched(self, now: float) -> bool:
-        """Say whether the peer's counters should be read every few seconds."""
-        return now < max(self.active_until, self.watched_until) or self._best is not None
-
-    def is_overdue(self, now: float) -> bool:
-        """Say whether the heartbeat of the trusted address got no answer in time."""
-        return self._best is not None and now - self._best.answered > HEARTBEAT + HEARTBEAT_RETRY
-
-    def asked(self, transaction: bytes) -> bool:
-        """Say whether a ping of ours has this transaction."""
-        return transaction in self._pings
-
-    def timer(self) -> float | None:
-        """When to call `on_timer`, or None while there is nothing to wait for."""
-        times = [self.trust_until] if self._best else []
-        wanted = (self.heartbeat_at, self.upgrade_at) if self._best else (self.seek_at,)
-        times += [t for t in wanted if t < self.active_until]
-        if self.handshake.timer is not None:
-            times.append(self.handshake.timer)
-        return min(times, default=None)
+    __slots__ = ()
 
     # --- what happens ------------------------------------------------------------
 
@@ -153,22 +89,24 @@ class PeerPath:
         if facts == self.facts:
             return
         restarted = facts.disco != self.facts.disco
-        self.facts = facts
+        self._asking.facts = facts
         self._candidates.set_netmap(facts.endpoints)
         if restarted:
-            self._pings.clear()
+            self._asking.forget()
+            self._forget_relays(now)
         if now < self.active_until:
             self._tries = 0
             self._seek(now)
 
     def adopt(self, endpoint: Endpoint, now: float) -> None:
         """Believe for a moment in the address that WireGuard already uses, and check it."""
-        candidate = self._candidates.add(endpoint)
+        candidate = self._candidates.add(endpoint, Origin.WIREGUARD)
+        self._log.changed(None, candidate.way, Reason.ADOPTED, now)
         self._best = candidate
         candidate.answered = now
         self.trust_until = now + TRUST
         self.on_traffic(now)
-        self._ping(candidate, now)
+        self._asking.ping(candidate, now)
 
     def on_traffic(self, now: float) -> None:
         """Note that WireGuard exchanged packets with the peer."""
@@ -176,11 +114,11 @@ class PeerPath:
         self.active_until = now + SESSION_ACTIVE
         if was_active:
             return
+        self._tries = 0
         if self._best:
-            self.heartbeat_at = now
+            self.heartbeat_at = self.seek_at = now
             self.upgrade_at = now + UPGRADE
             return
-        self._tries = 0
         self._seek(now)
 
     def on_ping(self, ping: Ping, way: Way, now: float) -> None:
@@ -189,21 +127,21 @@ class PeerPath:
         Two silent nodes do not keep each other awake by that: whoever pings back
         trusts the address as soon as it is answered, and then does not.
         """
-        if not self._pings.is_new(ping.transaction):
+        if not self._asking.is_new(ping.transaction) or not self._pongs.admits(now):
             return
         self.watched_until = now + WATCHED
         if isinstance(way, ByDerp):
-            self._send(Pong(ping.transaction, Endpoint(DERP_ADDRESS, way.region)), way)
+            self._asking.send(Pong(ping.transaction, Endpoint(DERP_ADDRESS, way.region)), way)
             return
-        self._send(Pong(ping.transaction, way.endpoint), way)
-        known = way.endpoint in self._candidates
-        candidate = self._candidates.add(way.endpoint)
-        if not known or not self._best:
-            self._ping_if_due(candidate, now, PING_INTERVAL if known else 0.0)
+        self._log.heard_pings += 1
+        self._log.ping_heard = now
+        seen = way.server if isinstance(way, ByRelay) else way.endpoint
+        self._asking.send(Pong(ping.transaction, seen), way)
+        self._ping_back(way, now)
 
     def on_pong(self, pong: Pong, way: Way, now: float) -> None:
         """Take the answer to one of our pings; others are ignored."""
-        pending = self._pings.answered(pong.transaction, now)
+        pending = self._asking.answered(pong.transaction, now)
         if pending is None:
             return
         latency = now - pending.sent
@@ -213,29 +151,50 @@ class PeerPath:
             case ByDerp(), ByDerp():
                 self.derp_latency = latency
             case ByUdp(endpoint), ByUdp(_, local):
-                self._on_working(self._candidates.add(endpoint), local, latency, now)
+                candidate = self._candidates.add(endpoint, Origin.PING)
+                candidate.local = local
+                self._on_answered(candidate, pending, latency, now)
+            case ByRelay(), ByRelay():
+                relayed = self._relays.by_way(pending.way)
+                if relayed and pending.way == way:
+                    self._on_answered(relayed, pending, latency, now)
             case _:  # came back another way: proves neither
                 pass
 
     def on_call(self, call: CallMeMaybe, now: float) -> None:
         """Ping the addresses that the peer sent by DERP: that opens our NAT for its pings."""
-        if now - self._call_window > CALL_WINDOW:
-            self._call_window, self._calls = now, 0
-        self._calls += 1
+        self._log.calls_heard += 1
+        self._log.call_heard = now
         self.watched_until = now + WATCHED
-        if self._calls > CALLS_HEEDED:
+        if not self._calls.admits(now):
             return
-        for endpoint in call.endpoints[:CANDIDATES]:
-            if not (isinstance(endpoint.address, IPv6Address) and endpoint.address.is_link_local):
-                self._candidates.add(endpoint)
+        for endpoint in filter(is_possible, call.endpoints[:CANDIDATES]):
+            self._candidates.add(endpoint, Origin.CALL)
         for candidate in self._candidates:
-            if not self._best or now - candidate.answered > UPGRADE:
-                self._ping_if_due(candidate, now, FIRST_PINGS[0] / 2)
+            if self.direct is None or now - candidate.answered > UPGRADE:
+                self._asking.ping_if_due(candidate, now, FIRST_PINGS[0] / 2)
+
+    def on_relay_found(self, path: RelayPath, now: float) -> None:
+        """Try a relay path; the peer may need a moment to bind its end."""
+        candidate, _ = self._relays.put(path)
+        if candidate.pings < RELAY_PINGS:
+            self._asking.ping(candidate, now)
+        self.relay_ping_at = now + RELAY_PING_INTERVALS[0]
+
+    def on_relay_lost(self, path: RelayPath, now: float) -> None:
+        """Use a relay path no longer."""
+        lost = self._relays.remove(path)
+        if lost is not None and lost is self._best:
+            self._distrust(Reason.RELAY_LOST, now)
 
     def on_derp_packet(self, region: int, packet: bytes, now: float) -> None:
         """Note a WireGuard packet that came by DERP."""
         self.derp_region = region
         self.derp_at = now
+        self.on_packet(packet, now)
+
+    def on_packet(self, packet: bytes, now: float) -> None:
+        """Note a WireGuard packet that came through our hands."""
         self.handshake.on_inbound(packet)
         self.on_traffic(now)
 
@@ -259,116 +218,139 @@ class PeerPath:
             self.on_traffic(now)
         if before and counters.received > before.received and gap <= COUNTED_WITHIN:
             self._on_received_directly(counters, now)
-        if counters.endpoint != (self._best.endpoint if self._best else None):
+        if counters.endpoint != self.wireguard:
             self._on_roamed(counters.endpoint, now)
 
     def on_timer(self, now: float) -> None:
         """Do what is due."""
         if self._best and now >= self.trust_until:
-            self._distrust(now)
+            self._distrust(Reason.SILENT, now)
         if packet := self.handshake.due(now):
             self._carry(packet)
         if now >= self.active_until:
             return
-        if not self._best:
+        if now >= self.relay_ping_at:
+            self._ping_relays(now)
+        if self._best and now >= self.heartbeat_at:
+            self._asking.ping(self._best, now)
+            self.heartbeat_at = now + HEARTBEAT_RETRY
+        if not self._is_content():
             if now >= self.seek_at:
                 self._seek(now)
-            return
-        if now >= self.heartbeat_at:
-            self._ping(self._best, now)
-            self.heartbeat_at = now + HEARTBEAT_RETRY
-        if now >= self.upgrade_at:
+        elif now >= self.upgrade_at:
             self._look_for_better(now)
 
     def probe(self, now: float) -> bytes:
         """Ping the peer by the path in use for somebody who waits; return the transaction."""
         self.on_traffic(now)
-        way = self.direct or ByDerp(self.region, self.facts.key)
-        return self._send_ping(way, now, asked_for=True)
+        way = self._best.way if self._best else ByDerp(self.region, self.facts.key)
+        return self._asking.ping_by(way, now, asked_for=True)
 
     # --- how it is done ----------------------------------------------------------
 
     def _seek(self, now: float) -> None:
         """Ping every address, and ask the peer by DERP to do the same towards us."""
         wait = FIRST_PINGS[self._tries] if self._tries < len(FIRST_PINGS) else PING_INTERVAL
-        self._tries += 1
         self.seek_at = now + wait
-        for candidate in self._candidates:
+        relays = (c for c in self._relays if c.answers or c.pings < RELAY_PINGS)
+        for candidate in (*self._candidates, *relays):
             if candidate is not self._best:
-                self._ping(candidate, now)
+                self._asking.ping(candidate, now)
         self.call(now)
+        if self._tries >= RELAY_AFTER:
+            self._seek_relay(now)
+        self._tries += 1
+
+    def _seek_relay(self, now: float) -> None:
+        interval = SEEK_RELAY_AGAIN if self.relay else SEEK_RELAY
+        if self.facts.disco is not None and now - self._log.relays_sought >= interval:
+            self._log.relays_sought = now
+            self._node.out.append(SeekRelay(self.facts.key, self.facts.disco))
 
     def call(self, now: float) -> None:
         """Tell the peer our addresses by DERP, so that it pings them."""
-        if not self.region or self.facts.disco is None:
-            return
-        if self._node.own:
-            self._send(CallMeMaybe(self._node.own), ByDerp(self.region, self.facts.key))
-        if now - self._node.own_at > OWN_FRESH:
-            self._node.out.append(Refresh())
+        if self._asking.call(self.region, now):
+            self._log.calls_sent += 1
+            self._log.call_sent = now
 
     def _look_for_better(self, now: float) -> None:
         self.upgrade_at = now + UPGRADE
+        if self._best:
+            self._asking.measure(self._best, now)
         if self._best and self._best.latency > GOOD_ENOUGH:
             for candidate in self._candidates:
-                self._ping_if_due(candidate, now, PING_INTERVAL)
+                self._asking.ping_if_due(candidate, now, PING_INTERVAL)
 
-    def _ping_if_due(self, candidate: Candidate, now: float, interval: float) -> None:
-        if now - candidate.pinged >= interval:
-            self._ping(candidate, now)
+    def _ping_back(self, way: ByUdp | ByRelay, now: float) -> None:
+        if isinstance(way, ByRelay):
+            relayed = self._relays.by_way(way)
+            if relayed and not self._best and self._ping_backs.admits(now):
+                self._asking.ping_if_due(relayed, now, RELAY_PING_INTERVALS[0])
+            return
+        known = self._candidates.get(way.endpoint)
+        if known and self.direct:
+            return
+        if known:
+            self._asking.ping_if_due(known, now, PING_INTERVAL)
+        elif self._ping_backs.admits(now):
+            self._asking.ping(self._candidates.add(way.endpoint, Origin.PING), now)
 
-    def _ping(self, candidate: Candidate, now: float) -> None:
-        candidate.pinged = now
-        self._send_ping(ByUdp(candidate.endpoint), now)
-
-    def _send_ping(self, way: Way, now: float, *, asked_for: bool = False) -> bytes:
-        transaction = self._node.random_bytes(TRANSACTION_LENGTH)
-        self._pings.add(transaction, way, now, asked_for=asked_for)
-        self._send(Ping(transaction, self._node.me), way)
-        return transaction
-
-    def _send(self, message: Ping | Pong | CallMeMaybe, way: Way) -> None:
-        if self.facts.disco is not None:
-            self._node.out.append(Send(self.facts.disco, way, message))
+    def _ping_relays(self, now: float) -> None:
+        """Ping the relay paths that the peer has not answered on yet."""
+        waiting = [c for c in self._relays if not c.answers and c.pings < RELAY_PINGS]
+        for candidate in waiting:
+            self._asking.ping_if_due(candidate, now, RELAY_PING_INTERVALS[0])
+        step = min((c.pings for c in waiting), default=0)
+        wait = RELAY_PING_INTERVALS[min(step, len(RELAY_PING_INTERVALS) - 1)]
+        self.relay_ping_at = now + wait if waiting else float("inf")
 
     def _carry(self, packet: bytes) -> None:
-        if self.direct:
-            self._node.out.append(Carry(self.direct, packet))
+        if self._best:
+            self._node.out.append(Carry(self._best.way, packet))
         elif self.region:
             self._node.out.append(Carry(ByDerp(self.region, self.facts.key), packet))
 
-    def _on_working(
-        self, candidate: Candidate, local: Local | None, latency: float, now: float
+    def _on_answered(
+        self, candidate: Candidate, pending: Pending, latency: float, now: float
     ) -> None:
-        """Note a pong from an address, and use it if it is the best there is."""
-        candidate.answered, candidate.latency, candidate.local = now, latency, local
+        """Note a pong of a way, and use it if it is the best there is."""
+        candidate.answered = now
+        candidate.answers += 1
+        if pending.size:  # a long packet's time on the wire is not the path's latency
+            candidate.sizes[pending.size] = now
+            return
+        candidate.latency = latency
         best = self._best
         if best is candidate:
             self.trust_until = now + TRUST
             self.heartbeat_at = now + HEARTBEAT
-        elif (
-            best is None
-            or candidate is self._followed
-            or is_better(candidate.endpoint, latency, best.endpoint, best.latency or latency)
-        ):
-            self._use(candidate, now)
+        elif best is None:
+            self._use(candidate, Reason.ANSWERED, now)
+        elif candidate is self._followed:
+            self._use(candidate, Reason.FOLLOWED, now)
+        elif beats(candidate, best):
+            self._use(candidate, Reason.BETTER, now)
 
-    def _use(self, candidate: Candidate, now: float) -> None:
-        """Move to an address that answered lately; it is trusted no longer than its pong."""
+    def _use(self, candidate: Candidate, reason: Reason, now: float) -> None:
+        """Move to a way that answered lately; it is trusted no longer than its pong."""
+        before = self._best.way if self._best else None
+        self._log.changed(before, candidate.way, reason, now)
         self._best = candidate
         self._followed = None
-        self._tries = 0
+        self._tries = 0 if candidate.relay is None else self._tries
         self.trust_until = candidate.answered + TRUST
         self.heartbeat_at = candidate.answered + HEARTBEAT
         self.upgrade_at = now + UPGRADE
-        self._node.out.append(Moved(self.facts.key, candidate.way))
+        self._node.out.append(Moved(self.facts.key, candidate.path))
         if packet := self.handshake.waiting():
             self._carry(packet)
+        if now - candidate.sized > UPGRADE:
+            self._asking.measure(candidate, now)
 
     def _on_received_directly(self, counters: Counters, now: float) -> None:
-        """Keep believing in the address while the peer's own packets prove it."""
+        """Keep believing in the path while the peer's own packets prove it."""
         best = self._best
-        if best and counters.endpoint == best.endpoint and now - self.derp_at > COUNTED_TRUST:
+        if best and counters.endpoint == best.wireguard and now - self.derp_at > COUNTED_TRUST:
             self.trust_until = max(self.trust_until, now + COUNTED_TRUST)
 
     def _on_roamed(self, endpoint: Endpoint | None, now: float) -> None:
@@ -377,19 +359,33 @@ class PeerPath:
         Two nodes that chose different addresses would otherwise be moved by each
         other's packets for ever.
         """
-        if endpoint is not None:
-            candidate = self._candidates.add(endpoint)
-            if self._best and now - candidate.answered < TRUST:
-                self._use(candidate, now)
+        if endpoint is not None and (not is_place(endpoint) or self._relays.by_wireguard(endpoint)):
+            relayed = self._relays.by_wireguard(endpoint)
+            candidate = relayed or self._candidates.add(endpoint, Origin.WIREGUARD)
+            if self._is_content() and relayed:  # its packets should have come as if directly
+                self._node.out.append(Moved(self.facts.key, self.path))
                 return
-            self._ping_if_due(candidate, now, HEARTBEAT_RETRY)
+            if self._best and now - candidate.answered < TRUST:
+                self._use(candidate, Reason.FOLLOWED, now)
+                return
+            self._asking.ping_if_due(candidate, now, HEARTBEAT_RETRY)
             if self._best and self._followed is not candidate:
                 self._followed = candidate
                 return
         self._followed = None
-        self._node.out.append(Moved(self.facts.key, self.direct))
+        self._node.out.append(Moved(self.facts.key, self.path))
 
-    def _distrust(self, now: float) -> None:
+    def _forget_relays(self, now: float) -> None:
+        """Drop the relay paths: their places were made for the peer's former key."""
+        self._relays.clear()
+        if self.relay:
+            self._distrust(Reason.FORGOTTEN, now)
+
+    def _distrust(self, reason: Reason, now: float) -> None:
+        before = self._best.way if self._best else None
+        self._log.changed(before, None, reason, now)
+        if self.relay:
+            self._log.relays_sought = float("-inf")
         self._best = None
         self._node.out.append(Moved(self.facts.key, None))
         self._tries = 0

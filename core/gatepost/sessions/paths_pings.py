@@ -11,11 +11,15 @@ from gatepost.sessions.paths_outputs import Way
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A ping of ours. `asked_for`: somebody waits for the answer."""
+    """A ping of ours.
+
+    `asked_for`: somebody waits for the answer. `size`: octets of the whole packet, 0 if not padded.
+    """
 
     way: Way
     sent: float
     asked_for: bool
+    size: int
 
 
 class Pings:
@@ -30,11 +34,13 @@ class Pings:
     def __contains__(self, transaction: bytes) -> bool:
         return transaction in self._pending
 
-    def add(self, transaction: bytes, way: Way, now: float, *, asked_for: bool) -> None:
+    def add(
+        self, transaction: bytes, way: Way, now: float, *, asked_for: bool = False, size: int = 0
+    ) -> None:
         """Note a ping that we send; those that nobody answered in time are forgotten."""
         for old in [t for t, p in self._pending.items() if now - p.sent > PING_TIMEOUT]:
             del self._pending[old]
-        self._pending[transaction] = Pending(way, now, asked_for)
+        self._pending[transaction] = Pending(way, now, asked_for, size)
 
     def answered(self, transaction: bytes, now: float) -> Pending | None:
         """Return the ping that is answered, once and in time."""

@@ -1,4 +1,6 @@
-"""The Geneve header in front of what goes through a peer relay. Source: protocol document 2.5 and 4.
+"""The Geneve header in front of what goes through a peer relay.
+
+Source: protocol document 2.5 and 4.
 
      0               1 2             4                 7       8
     +---------------+-+-------------+-----------------+-------+-----------

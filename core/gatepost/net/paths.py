@@ -154,6 +154,16 @@ class PathService:
         self._publish(fresh=False)
         self._survey.hurry()
 
+    def set_mapped(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Tell others of addresses that a router forwards to us; none when that ended."""
+        self._own.set_mapped(endpoints)
+        self._publish(fresh=False)
+
+    def set_static(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Tell others of addresses that the operator set."""
+        self._own.set_static(endpoints)
+        self._publish(fresh=False)
+
     def on_derp_packet(self, region: int, source: NodePublic, payload: bytes) -> None:
         """Take a packet from a relay: disco for us, or WireGuard's."""
         if is_disco(payload):

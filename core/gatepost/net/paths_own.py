@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Callable, Iterable
 
 from gatepost.model.netmap import MESH_V4, MESH_V6, DerpRegion, Endpoint, IPAddress
-from gatepost.net.path_ports import OwnEndpoint
+from gatepost.net.path_ports import OwnEndpoint, OwnKind
 from gatepost.sessions.netcheck import Report, choose_home
 
 KEPT = 310.0  # seconds for which an address that a STUN server saw stays told
@@ -20,6 +20,8 @@ class OwnAddresses:
         self._port = port
         self._local: tuple[Endpoint, ...] = ()
         self._seen: dict[Endpoint, float] = {}
+        self._mapped: tuple[Endpoint, ...] = ()
+        self._static: tuple[Endpoint, ...] = ()
         self.home = 0  # DERP region, 0 is none
         self.report: Report | None = None
 
@@ -42,14 +44,42 @@ class OwnAddresses:
         usable = [r.id for r in regions if any(not n.stun_only for n in r.nodes)]
         self.home = choose_home(self.home, usable, self.report.latencies if self.report else {})
 
+    def set_mapped(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Take the addresses that a router forwards to us (port mapping); none when it ended."""
+        self._mapped = endpoints
+
+    def set_static(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Take the addresses that the operator set."""
+        self._static = endpoints
+
     def forget_seen(self) -> None:
         """Forget what STUN servers saw: the network has changed."""
         self._seen.clear()
 
     def endpoints(self) -> tuple[OwnEndpoint, ...]:
-        """Return local ones first, then those from STUN; none twice."""
-        local = [OwnEndpoint(e, "local") for e in self._local]
-        return (*local, *(OwnEndpoint(e, "stun") for e in self._seen if e not in self._local))
+        """Return the surest first: static, local, mapped, from STUN, guessed; none twice."""
+        found: dict[Endpoint, OwnKind] = {}
+        kinds: tuple[tuple[OwnKind, Iterable[Endpoint]], ...] = (
+            ("static", self._static),
+            ("local", self._local),
+            ("mapped", self._mapped),
+            ("stun", self._seen),
+            ("guess", self._guessed()),
+        )
+        for kind, endpoints in kinds:
+            for endpoint in endpoints:
+                found.setdefault(endpoint, kind)
+        return tuple(OwnEndpoint(e, kind) for e, kind in found.items())
+
+    def _guessed(self) -> Iterable[Endpoint]:
+        """Yield our own port at the outside address of a router that varies the ports.
+
+        It may have been told by hand to forward that port. Source: protocol document 2.4.
+        """
+        if self.report and self.report.varies:
+            for seen in self._seen:
+                if seen.address.version == 4:  # noqa: PLR2004  # only IPv4 is translated
+                    yield Endpoint(seen.address, self._port)
 
 
 def _is_useful(address: IPAddress) -> bool:

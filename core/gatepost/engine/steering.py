@@ -7,8 +7,11 @@
 
 WireGuard (the kernel's or wireguard-go) owns P. Disco and STUN are told apart
 by their first two bytes, then by their magic, so a WireGuard packet is never
-taken for one: its first two bytes are 01..04 00. What the path service sends
-leaves with P, so that a NAT on the way makes one mapping for all of it.
+taken for one: its first two bytes are 01..04 00. What a peer relay sends begins
+with a Geneve header (00 00 or 00 80, then 7A 11 or 7A 12) and comes to the path
+service too, unless a BPF program has taken the header off already. What the
+path service sends leaves with P, so that a NAT on the way makes one mapping for
+all of it.
 
 Two forms, both proved by experiment (data path document, A):
 - untracked: P leaves conntrack altogether, which is a microsecond a packet cheaper where
@@ -60,6 +63,10 @@ table inet {table} {{
 		@th,96,32 0x2112a442 goto to_discovery
 	}}
 
+	chain relayed {{
+		@th,80,16 {{ 0x7a11, 0x7a12 }} goto to_discovery
+	}}
+
 	chain guard {{
 		type filter hook prerouting priority raw; policy accept;
 		meta l4proto != udp accept
@@ -68,7 +75,7 @@ table inet {table} {{
 		udp dport {q} drop
 		udp dport {r} iif != "lo" drop
 {steer}\
-		udp dport {p} @th,64,16 vmap {{ 0x5453 : jump disco, 0x0001 : jump stun, 0x0101 : jump stun, 0x0111 : jump stun }}
+		udp dport {p} @th,64,16 vmap {{ 0x5453 : jump disco, 0x0001 : jump stun, 0x0101 : jump stun, 0x0111 : jump stun, 0x0000 : jump relayed, 0x0080 : jump relayed }}
 	}}
 
 	chain leave {{

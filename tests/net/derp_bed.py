@@ -22,7 +22,7 @@ from gatepost.net.http_server import Request, Response, Upgrade
 from gatepost.net.own_certificate import own_certificate
 from gatepost.net.tls import Insecure, client_context, server_context, utc_now
 from gatepost.sessions.derp_client import DerpSession, Ready
-from gatepost.sessions.derp_server import RelayLimits
+from gatepost.sessions.derp_member import RelayLimits
 from gatepost.testing.makers import make_private
 
 REGION = 900

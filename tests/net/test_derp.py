@@ -18,7 +18,7 @@ from gatepost.sessions.derp_client import READ_TIMEOUT
 from gatepost.sessions.derp_counters import DropReason
 from gatepost.sessions.derp_duplicates import PROBLEM
 from gatepost.sessions.derp_handshake import DEADLINE
-from gatepost.sessions.derp_server import RelayLimits
+from gatepost.sessions.derp_member import RelayLimits
 from gatepost.testing.makers import make_private
 from gatepost.wire.derp import DISCO_MAGIC, PACKET_LIMIT, write_frame
 from gatepost.wire.derp_frames import ForwardPacket, GoneReason, NotePreferred, WatchPeers

@@ -16,7 +16,6 @@ from gatepost.net.control_client import ControlClient
 from gatepost.net.control_server import ControlRequest, ControlResponse, NoiseServer
 from gatepost.net.http_server import Request, Response, Upgrade
 from gatepost.net.own_certificate import own_certificate
-from gatepost.net.small_tls import SmallTls
 from gatepost.net.tls import server_context
 from gatepost.wire.go_json import write_json
 from gatepost.wire.register import ServerKeys
@@ -31,10 +30,6 @@ def certificate(tmp_path: Path) -> Path:
 
 def trusting(certificate: Path) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(certificate))
-
-
-def test_a_connection_keeps_a_buffer_of_one_record() -> None:
-    assert SmallTls.max_size == 16 << 10
 
 
 async def test_the_control_protocol_runs_inside_tls(certificate: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gatepost.model.keys import NodePublic
 from gatepost.sessions.derp_counters import DropReason
-from gatepost.sessions.derp_server import Client, Relay, RelayLimits
+from gatepost.sessions.derp_member import Client, RelayLimits, Who
+from gatepost.sessions.derp_server import Relay
 from gatepost.wire.derp import DISCO_MAGIC, FrameReader, write_frame
 from gatepost.wire.derp_frames import Frame
 
@@ -57,7 +58,7 @@ class Bed:
 
     def join(self, key: NodePublic, now: float = 0.0) -> tuple[Client, Wire]:
         wire = Wire()
-        wire.client = self.relay.join(key, wire, address="192.0.2.1", now=now, jitter=0.0)
+        wire.client = self.relay.join(key, wire, who=Who(address="192.0.2.1"), now=now, jitter=0.0)
         return wire.client, wire
 
     def send(self, client: Client, *frames: Frame, now: float = 0.0) -> None:

@@ -7,8 +7,9 @@ from tests.sessions.derp_bed import DISCO, A, B, Bed, C, Wire
 
 from gatepost.errors import Malformed, WireError
 from gatepost.sessions.derp_counters import DropReason
+from gatepost.sessions.derp_member import NOT_HERE_RATE, RelayLimits, Who
 from gatepost.sessions.derp_outbox import OutboxLimits
-from gatepost.sessions.derp_server import NOT_HERE_RATE, WRITE_TIMEOUT, RelayLimits
+from gatepost.sessions.derp_server import WRITE_TIMEOUT
 from gatepost.wire.derp import KEEP_ALIVE, write_frame
 from gatepost.wire.derp_frames import (
     ClosePeer,
@@ -225,7 +226,7 @@ def test_keep_alives_come_every_minute_and_not_in_step() -> None:
     bed = Bed()
     _, a_wire = bed.join(A)
     late = Wire()
-    bed.relay.join(B, late, address="", now=0.0, jitter=4.0)
+    bed.relay.join(B, late, who=Who(address=""), now=0.0, jitter=4.0)
 
     bed.relay.tick(KEEP_ALIVE - 0.1)
     bed.relay.flush()

@@ -16,11 +16,13 @@ from typing import Protocol
 
 from gatepost.errors import WireError
 from gatepost.model.keys import LENGTH as KEY_LENGTH
-from gatepost.model.keys import NodePublic
 from gatepost.net.http_server import peer_of
 from gatepost.sessions.derp_handshake import DEADLINE, GREETING_LIMIT, Hello, ServerHandshake
-from gatepost.sessions.derp_server import Client, Relay
+from gatepost.sessions.derp_member import Client, Who
+from gatepost.sessions.derp_server import Relay
+from gatepost.sessions.token_bucket import Pace
 from gatepost.wire.derp import HEADER_LENGTH, PACKET_LIMIT
+from gatepost.wire.derp_present import PresentFlag
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,11 @@ class Host(Protocol):
     @property
     def random(self) -> Callable[[int], bytes]: ...
     def now(self) -> float: ...
-    def admit(self, hello: Hello, address: str) -> Awaitable[bool]: ...
+    def admit(self, hello: Hello, address: str) -> Awaitable[str]:
+        """Return why the client may not enter, "" if it may."""
+        ...
+
+    def is_mesh(self, hello: Hello) -> bool: ...
     def spawn(self, work: Callable[[], Awaitable[None]], name: str) -> None: ...
     def opened(self, connection: DerpConnection) -> None: ...
     def proven(self, connection: DerpConnection) -> None: ...
@@ -65,8 +71,9 @@ class DerpConnection:
     A subclass says which kind of asyncio protocol it is.
     """
 
-    def __init__(self, host: Host, transport: asyncio.Transport) -> None:
+    def __init__(self, host: Host, transport: asyncio.Transport, flags: PresentFlag) -> None:
         self._host = host
+        self._flags = flags
         self._transport = transport
         self._client: Client | None = None
         self._rest = b""
@@ -74,6 +81,7 @@ class DerpConnection:
         # TLS encrypts inside write(); plain TCP may keep what it was given, and the buffer changes
         self._copies = transport.get_extra_info("ssl_object") is None
         self.address = peer_of(transport).address
+        self._port = _port_of(transport)
         self.deadline = host.now() + DEADLINE
 
     def start(self, rest: bytes) -> None:
@@ -148,6 +156,20 @@ class DerpConnection:
             self.close(str(error))
             return
         self._rest = bytes(buffer.view[used:end])
+        if self._client.pace is not None:
+            self._keep_pace(self._client, self._client.pace, used)
+
+    def _keep_pace(self, client: Client, pace: Pace, octets: int) -> None:
+        """Read no more until the client may send more: TCP tells it to wait, nothing is lost."""
+        wait = pace.spend(octets, self._host.now())
+        if wait > 0:
+            client.slowed += 1
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(wait, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _greet(self) -> None:
         if self._admitting:
@@ -166,25 +188,30 @@ class DerpConnection:
     async def _admit(self, hello: Hello) -> None:
         try:
             async with asyncio.timeout(DEADLINE):
-                admitted = await self._host.admit(hello, self.address)
+                problem = await self._host.admit(hello, self.address)
         except TimeoutError:
             self.close(f"nobody said within {DEADLINE:.0f} s whether {hello.key.short} may enter")
             return
         if self._transport.is_closing():
             return
-        if not admitted or self._host.relay.full:
-            reason = "the relay is full" if admitted else "not a node of this network"
-            self.close(f"{hello.key.short} is refused: {reason}")
+        if not problem and self._host.relay.full:
+            problem = "the relay is full"
+        if problem:
+            self.close(f"{hello.key.short} is refused: {problem}")
             return
-        self._enter(hello.key)
+        self._enter(hello)
 
-    def _enter(self, key: NodePublic) -> None:
+    def _enter(self, hello: Hello) -> None:
         host = self._host
+        flags = self._flags
+        if host.is_mesh(hello):
+            flags |= PresentFlag.MESH_PEER
+        if hello.greeting.is_prober:
+            flags |= PresentFlag.PROBER
+        who = Who(address=self.address, port=self._port, flags=flags or PresentFlag.REGULAR)
         jitter = int.from_bytes(host.random(2), "big") * 5 / 0xFFFF
-        self._transport.write(host.handshake.welcome(key, host.random(24)))
-        self._client = host.relay.join(
-            key, self, address=self.address, now=host.now(), jitter=jitter
-        )
+        self._transport.write(host.handshake.welcome(hello.key, host.random(24)))
+        self._client = host.relay.join(hello.key, self, who=who, now=host.now(), jitter=jitter)
         host.proven(self)
         self._transport.resume_reading()
         early, self._rest = self._rest, b""
@@ -203,6 +230,14 @@ class BufferedConnection(DerpConnection, asyncio.BufferedProtocol):
 
 class StreamedConnection(DerpConnection, asyncio.Protocol):
     """A DERP connection on a transport that brings its own bytes (WebSocket)."""
+
+
+def _port_of(transport: asyncio.Transport) -> int:
+    match transport.get_extra_info("peername"):
+        case (_, int(port), *_):
+            return port
+        case _:
+            return 0  # a Unix socket
 
 
 def _tune(transport: asyncio.Transport) -> None:

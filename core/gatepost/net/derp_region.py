@@ -17,7 +17,7 @@ from gatepost.sessions.backoff import Backoff
 from gatepost.sessions.derp_client import READ_TIMEOUT, DerpSession, Event, Ready
 from gatepost.sessions.derp_outbox import Outbox, OutboxLimits
 from gatepost.wire.derp import write_frame, write_packet
-from gatepost.wire.derp_frames import Health, NotePreferred, PeerGone, Restarting
+from gatepost.wire.derp_frames import Health, NotePreferred, PeerGone, PeerPresent, Restarting
 
 log = logging.getLogger(__name__)
 
@@ -244,8 +244,8 @@ class RegionClient:
 
     def _on_event(self, event: Event) -> None:
         match event:
-            case Ready():
-                pass  # `open_link` waits for it
+            case Ready() | PeerPresent():
+                pass  # `open_link` waits for the first; the other is for servers
             case PeerGone(peer, reason):
                 self._use.on_peer_gone(self.region.id, peer, reason)
             case Health(problem):

@@ -13,10 +13,13 @@ know. Source: protocol document 3.1 and 2.7.
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import secrets
 import string
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from gatepost.model.keys import NodePrivate, NodePublic
 from gatepost.net.derp_connection import (
@@ -30,9 +33,12 @@ from gatepost.net.tasks import Tasks
 from gatepost.net.websocket import accept_websocket
 from gatepost.sessions.derp_counters import ClientCounters, RelayCounters
 from gatepost.sessions.derp_handshake import Hello, ServerHandshake
-from gatepost.sessions.derp_server import Relay, RelayLimits
+from gatepost.sessions.derp_member import RelayLimits
+from gatepost.sessions.derp_mesh import NeighbourCounters
+from gatepost.sessions.derp_server import Relay
 from gatepost.wire.derp import VERSION
 from gatepost.wire.derp_frames import Restarting
+from gatepost.wire.derp_present import PresentFlag
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +48,7 @@ PATHS = frozenset(
 GREETINGS = 512  # connections at once that have not proved who they are
 GREETINGS_EACH = 64  # of them from one address; a site's nodes may share it
 TICK = 1.0  # seconds
+NOT_A_NODE = "not a node of this network"
 _CHALLENGE_LENGTH = 64  # characters
 _CHALLENGE_LETTERS = frozenset(string.ascii_letters + string.digits + ".-_:")
 _NO_CACHE = ("Cache-Control", "no-cache, no-store, must-revalidate, no-transform, max-age=0")
@@ -52,8 +59,10 @@ Admit = Callable[[NodePublic, str], Awaitable[bool]]
 class DerpServer:
     """One relay. `admit` says whether a node may use it, given its key and IP address.
 
-    `private` is the server's own key; `clock` counts seconds and never goes
-    back; `random` returns as many unpredictable bytes as it is asked for.
+    `private` is the server's own key; `mesh_key` is 64 hexadecimal digits that the
+    servers of one region share: who shows it is let in without being asked for, and
+    may watch and forward. `clock` counts seconds and never goes back; `random`
+    returns as many unpredictable bytes as it is asked for.
     """
 
     def __init__(
@@ -61,6 +70,7 @@ class DerpServer:
         private: NodePrivate,
         admit: Admit,
         *,
+        mesh_key: str = "",
         limits: RelayLimits | None = None,
         clock: Callable[[], float] | None = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
@@ -70,6 +80,8 @@ class DerpServer:
         self.buffer = ReadBuffer()
         self.random = random
         self._admit = admit
+        self._mesh_key = mesh_key
+        self.refused: Counter[str] = Counter()  # connections by reason
         self._clock = clock
         self._connections: set[DerpConnection] = set()
         self._unproven: set[DerpConnection] = set()
@@ -102,25 +114,32 @@ class DerpServer:
         if request.method != "GET" or wanted not in {"derp", "websocket"}:
             return _text(426, "DERP needs a GET with the header Upgrade: DERP")
         if self._closed or self.relay.full or self._is_besieged(request.peer.address):
+            self.refused["full" if self.relay.full else "too many greetings"] += 1
             return _text(503, "the relay takes no more connections now")
+        elsewhere = bool(request.headers.get("ideal-node"))
+        flags = PresentFlag.NOT_IDEAL if elsewhere else PresentFlag(0)
         if wanted == "websocket":
-            return accept_websocket(request, "derp", self._take_stream)
+            return accept_websocket(request, "derp", partial(self._take_stream, flags))
         headers = (("Derp-Version", str(VERSION)), ("Derp-Public-Key", self.public.raw.hex()))
         fast = request.headers.get("derp-fast-start") == "1"  # the client wants no answer's head
         return Upgrade(
             protocol="DERP",
-            take=self._take,
+            take=partial(self._take, flags),
             headers=headers,
             raw_response=b"" if fast else None,
         )
 
-    def _take(self, transport: asyncio.Transport, rest: bytes) -> asyncio.BaseProtocol:
-        connection = BufferedConnection(self, transport)
+    def _take(
+        self, flags: PresentFlag, transport: asyncio.Transport, rest: bytes
+    ) -> asyncio.BaseProtocol:
+        connection = BufferedConnection(self, transport, flags)
         connection.start(rest)
         return connection
 
-    def _take_stream(self, transport: asyncio.Transport, rest: bytes) -> asyncio.BaseProtocol:
-        connection = StreamedConnection(self, transport)
+    def _take_stream(
+        self, flags: PresentFlag, transport: asyncio.Transport, rest: bytes
+    ) -> asyncio.BaseProtocol:
+        connection = StreamedConnection(self, transport, flags)
         connection.start(rest)
         return connection
 
@@ -130,6 +149,9 @@ class DerpServer:
 
     def clients(self) -> tuple[ClientCounters, ...]:
         return self.relay.clients()
+
+    def neighbours(self) -> tuple[NeighbourCounters, ...]:
+        return self.relay.neighbours()
 
     def expel(self, key: NodePublic) -> int:
         """Close the connections of a node that may no longer be here; return how many."""
@@ -152,8 +174,22 @@ class DerpServer:
     def now(self) -> float:
         return asyncio.get_running_loop().time() if self._clock is None else self._clock()
 
-    def admit(self, hello: Hello, address: str) -> Awaitable[bool]:
-        return self._admit(hello.key, address)
+    async def admit(self, hello: Hello, address: str) -> str:
+        """Return why a client may not enter, "" if it may."""
+        if self.is_mesh(hello):
+            return ""
+        if hello.greeting.mesh_key.strip("0"):
+            problem = "wrong mesh key" if self._mesh_key else "this relay has no mesh key"
+        else:
+            problem = "" if await self._admit(hello.key, address) else NOT_A_NODE
+        if problem:
+            self.refused[problem] += 1
+        return problem
+
+    def is_mesh(self, hello: Hello) -> bool:
+        """Say whether the client showed the mesh key, in constant time."""
+        shown = hello.greeting.mesh_key.encode()
+        return bool(self._mesh_key) and hmac.compare_digest(shown, self._mesh_key.encode())
 
     def spawn(self, work: Callable[[], Awaitable[None]], name: str) -> None:
         async def run() -> None:

@@ -1,7 +1,7 @@
 """The client's side of one DERP connection, without sockets.
 
     state      waits for                 then
-    UPGRADING  HTTP 101                  GREETING
+    UPGRADING  HTTP 101                  GREETING; with fast start nothing is waited for
     GREETING   ServerKey                 sends ClientInfo, WELCOME
     WELCOME    ServerInfo                READY: only now the region counts as connected
     READY      anything that a server sends
@@ -37,6 +37,7 @@ from gatepost.wire.derp_frames import (
     Health,
     Kind,
     PeerGone,
+    PeerPresent,
     Ping,
     Pong,
     Restarting,
@@ -66,17 +67,30 @@ class Ready:
     server: NodePublic
 
 
-Event = Ready | PeerGone | Health | Restarting
+Event = Ready | PeerGone | PeerPresent | Health | Restarting
 OnPacket = Callable[[NodePublic, bytes], None]
 
 
 class DerpSession:
-    """One connection. `nonce` is 24 random bytes, `host` the name in the request."""
+    """One connection. `nonce` is 24 random bytes, `host` the name in the request.
+
+    `mesh_key` is 64 hexadecimal digits if we are a server ourselves; `ideal` names
+    the node of the region that we would rather have reached, if this is another.
+    """
 
     def __init__(
-        self, private: NodePrivate, *, host: str, nonce: bytes, on_packet: OnPacket
+        self,
+        private: NodePrivate,
+        *,
+        host: str,
+        nonce: bytes,
+        on_packet: OnPacket,
+        mesh_key: str = "",
+        ideal: str = "",
     ) -> None:
         self._private = private
+        self._mesh_key = mesh_key
+        self._ideal = ideal
         self._boxes = SharedKeys(private, limit=1)
         self._nonce = nonce
         self._host = host
@@ -89,9 +103,18 @@ class DerpSession:
         self._answers: list[bytes] = []
         self.state = State.UPGRADING
 
-    def begin(self) -> bytes:
-        """Return the request that opens the connection."""
+    def begin(self, *, fast: bool = False) -> bytes:
+        """Return the request that opens the connection.
+
+        `fast` asks for no HTTP answer: only for a server whose certificates say
+        that it can do without, over TLS 1.3.
+        """
         headers = [("Host", self._host), ("Upgrade", "DERP"), ("Connection", "Upgrade")]
+        if self._ideal:
+            headers.append(("Ideal-Node", self._ideal))
+        if fast:
+            headers.append(("Derp-Fast-Start", "1"))
+            self.state = State.GREETING
         request = h11.Request(method="GET", target="/derp", headers=headers)
         return self._http.send(request) + self._http.send(h11.EndOfMessage())
 
@@ -162,7 +185,8 @@ class DerpSession:
         if not isinstance(frame, ServerKey):
             raise Malformed(f"a DERP server begins with its key, not with {type(frame).__name__}")
         self._server = frame.key
-        text = write_json(ClientGreeting(version=VERSION, can_ack_pings=True))
+        greeting = ClientGreeting(version=VERSION, can_ack_pings=True, mesh_key=self._mesh_key)
+        text = write_json(greeting)
         sealed = self._boxes.seal(self._server, text, self._nonce)
         self._answers.append(write_frame(ClientInfo(self._private.public, sealed)))
         self.state = State.WELCOME
@@ -177,7 +201,7 @@ class DerpSession:
 
     def _on_notice(self, frame: Frame) -> None:
         match frame:
-            case PeerGone() | Health() | Restarting():
+            case PeerGone() | PeerPresent() | Health() | Restarting():
                 self._events.append(frame)
             case Ping(token):
                 self._answers.append(write_frame(Pong(token)))

@@ -39,6 +39,7 @@ class OutboxLimits:
     packets: int = 256
     octets: int = 512 << 10
     urgent: int = 64  # discovery and control frames
+    lossless: bool = False  # close rather than drop one of those: another server must hear all
     gather: int = 256 << 10  # octets before a turn's packets are written early
     direct: int = 32 << 10  # octets from which a run is worth a write of its own
 
@@ -47,15 +48,19 @@ class Outbox:
     """The queues of one client. `packets`, `octets` and `dropped` count since the start."""
 
     __slots__ = (
-        "_limits", "_output", "_pending", "_pending_octets", "_queue", "_queued_octets", "_unsent",
-        "_urgent", "blocked_since", "dropped", "octets", "packets",
+        "_direct", "_gather_limit", "_limits", "_output", "_pending", "_pending_octets",
+        "_pending_packets", "_queue", "_queued_octets", "_unsent", "_urgent", "blocked_since",
+        "dropped", "octets", "packets",
     )  # fmt: skip
 
     def __init__(self, output: Output, limits: OutboxLimits) -> None:
         self._output = output
         self._limits = limits
+        self._direct = limits.direct
+        self._gather_limit = limits.gather
         self._pending: list[bytes] = []
         self._pending_octets = 0
+        self._pending_packets = 0
         self._queue: deque[bytes] = deque()
         self._queued_octets = 0
         self._urgent: deque[bytes] = deque()
@@ -75,28 +80,44 @@ class Outbox:
         if self.blocked_since is not None:
             self._enqueue(run)
             return False
-        self.packets += packets
-        self.octets += len(run)
-        if not self._pending and len(run) >= self._limits.direct:
+        size = len(run)
+        pending = self._pending
+        if not pending and size >= self._direct:
+            self.packets += packets
+            self.octets += size
             self._output.write(run)
             return False
-        return self._gather(bytes(run))
+        pending.append(bytes(run))
+        self._pending_packets += packets
+        self._pending_octets += size
+        if self._pending_octets >= self._gather_limit:
+            self.flush()
+            return False
+        return len(pending) == 1
 
     def put_control(self, frame: bytes) -> bool:
         """Send one frame that is not a packet; return whether `flush` is newly needed."""
         if self.blocked_since is not None:
             self._enqueue_urgent(frame)
             return False
-        return self._gather(frame)
+        self._pending.append(frame)
+        self._pending_octets += len(frame)
+        return len(self._pending) == 1
 
     def flush(self) -> None:
         """Write what was gathered."""
         pending = self._pending
         if not pending:
             return
+        self.packets += self._pending_packets
+        self.octets += self._pending_octets
         self._pending = []
-        self._pending_octets = 0
+        self._pending_packets = self._pending_octets = 0
         self._output.write(pending[0] if len(pending) == 1 else b"".join(pending))
+
+    def close(self, reason: str) -> None:
+        """End the connection to it without waiting for what is unsent."""
+        self._output.close(reason)
 
     def block(self, now: float) -> None:
         """Note that the transport takes no more for now."""
@@ -126,20 +147,11 @@ class Outbox:
 
     def discard(self) -> None:
         """Forget what waits, as dropped: the client is gone."""
-        self.dropped += len(self._queue)
+        self.dropped += len(self._queue) + self._pending_packets + sum(map(is_disco, self._urgent))
         self._pending.clear()
         self._queue.clear()
         self._urgent.clear()
-        self._pending_octets = self._queued_octets = 0
-
-    def _gather(self, data: bytes) -> bool:
-        is_first = not self._pending
-        self._pending.append(data)
-        self._pending_octets += len(data)
-        if self._pending_octets < self._limits.gather:
-            return is_first
-        self.flush()
-        return False
+        self._pending_octets = self._pending_packets = self._queued_octets = 0
 
     def _next_packets(self) -> list[bytes]:
         taken: list[bytes] = []
@@ -167,6 +179,10 @@ class Outbox:
 
     def _enqueue_urgent(self, frame: bytes) -> None:
         self._urgent.append(frame)
-        if len(self._urgent) > self._limits.urgent:
-            self._urgent.popleft()
-            self.dropped += 1
+        if len(self._urgent) <= self._limits.urgent:
+            return
+        if self._limits.lossless:
+            self._urgent.clear()
+            self._output.close("it does not read what it must know")
+            return
+        self.dropped += is_disco(self._urgent.popleft())

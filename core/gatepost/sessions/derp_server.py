@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from gatepost.errors import Malformed
 from gatepost.model.keys import NodePublic
 from gatepost.sessions.derp_counters import ClientCounters, DropReason, RelayCounters
 from gatepost.sessions.derp_duplicates import PROBLEM, Duplicates
-from gatepost.sessions.derp_outbox import Outbox, OutboxLimits, Output
-from gatepost.sessions.token_bucket import TokenBucket
+from gatepost.sessions.derp_member import Client, RelayLimits, Who
+from gatepost.sessions.derp_mesh import Mesh, Neighbour, NeighbourCounters
+from gatepost.sessions.derp_outbox import Outbox, Output
 from gatepost.wire.derp import KEEP_ALIVE, write_frame
-from gatepost.wire.derp_batch import Run, holds_disco, readdress
+from gatepost.wire.derp_batch import Run, holds_disco, is_disco, readdress
 from gatepost.wire.derp_frames import (
     ClosePeer,
     ForwardPacket,
@@ -34,60 +35,12 @@ from gatepost.wire.derp_frames import (
     PeerGone,
     Ping,
     Pong,
+    ReceivePacket,
     WatchPeers,
 )
 
-NOT_HERE_RATE = 3.0  # PeerGone(not here) a second to one client; more makes clients reconnect
 WRITE_TIMEOUT = 10.0  # seconds without any progress until a client that does not read is dropped
 _KEEP_ALIVE_FRAME = write_frame(KeepAlive())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelayLimits:
-    """What one relay and each of its clients may use."""
-
-    outbox: OutboxLimits = field(default_factory=OutboxLimits)
-    clients: int = 10_000
-    remembered: int = 4096  # peers a client sent to, who are told when it leaves
-
-
-class Client:
-    """One admitted connection."""
-
-    __slots__ = (
-        "address", "contested", "key", "left", "not_here", "octets", "outbox", "output", "packets",
-        "preferred", "reached", "since",
-    )  # fmt: skip
-
-    def __init__(
-        self, key: NodePublic, output: Output, *, address: str, limits: RelayLimits, now: float
-    ) -> None:
-        self.key = key
-        self.output = output
-        self.address = address
-        self.since = now
-        self.outbox = Outbox(output, limits.outbox)
-        self.not_here = TokenBucket(rate=NOT_HERE_RATE, burst=NOT_HERE_RATE, now=now)
-        self.reached: set[bytes] = set()
-        self.preferred = False
-        self.contested = False  # there are other connections with this key
-        self.left = False
-        self.packets = 0  # received from it
-        self.octets = 0
-
-    def counters(self) -> ClientCounters:
-        return ClientCounters(
-            key=self.key,
-            address=self.address,
-            since=self.since,
-            preferred=self.preferred,
-            received_packets=self.packets,
-            received_octets=self.octets,
-            sent_packets=self.outbox.packets,
-            sent_octets=self.outbox.octets,
-            dropped_packets=self.outbox.dropped,
-            waiting_octets=self.outbox.waiting,
-        )
 
 
 class Relay:
@@ -99,9 +52,11 @@ class Relay:
         self._active: dict[bytes, Client] = {}
         self._duplicates: dict[bytes, Duplicates[Client]] = {}
         self._clients: dict[int, Client] = {}  # by id(): a connection, not a key
-        self._unflushed: list[Client] = []
+        self._mesh = Mesh()
+        self._unflushed: list[Outbox] = []
         self._keep_alives: list[tuple[float, int, Client]] = []
         self._joined = 0
+        self._forwarded = 0
         self._gone = RelayCounters()  # what clients that left had counted
         self._dropped: Counter[DropReason] = Counter()
 
@@ -114,10 +69,10 @@ class Relay:
 
     # --- clients come and go ------------------------------------------------
     def join(
-        self, key: NodePublic, output: Output, *, address: str, now: float, jitter: float
+        self, key: NodePublic, output: Output, *, who: Who, now: float, jitter: float
     ) -> Client:
         """Admit a connection; `jitter` is 0 to 5 seconds, for its keep-alives."""
-        client = Client(key, output, address=address, limits=self._limits, now=now)
+        client = Client(key, output, who=who, limits=self._limits, now=now)
         earlier = self._active.get(key.raw)
         if earlier is not None:
             self._contest(earlier, client)
@@ -125,6 +80,7 @@ class Relay:
         self._clients[id(client)] = client
         self._joined += 1
         heapq.heappush(self._keep_alives, (now + KEEP_ALIVE + jitter, self._joined, client))
+        self._broadcast(self._mesh.presence(client))
         return client
 
     def leave(self, client: Client) -> None:
@@ -138,11 +94,15 @@ class Relay:
         self._dropped[DropReason.GONE] += client.outbox.dropped - before
         self._dropped[DropReason.QUEUE_FULL] += before
         self._gone = self._gone.plus(client.counters())
+        if client.watches:
+            self._mesh.watchers.remove(client)
         if client.contested:
             self._settle(client)
             return
         del self._active[client.key.raw]
-        self._tell_gone(client)
+        self._broadcast(self._mesh.absence(client.key))
+        if self._mesh.route(client.key.raw) is None:
+            self._tell_gone(client.key, client.reached)
 
     def expel(self, key: NodePublic) -> int:
         """Close all connections of a node that may no longer be here; return how many."""
@@ -167,33 +127,48 @@ class Relay:
         batch = readdress(buffer, end, client.key.raw)
         if client.contested and batch.used:
             self._note_speaker(client)
-        view = memoryview(buffer)
-        for run in batch.runs:
-            self._route(client, view, run, now)
+        if batch.runs:
+            self._route(client, memoryview(buffer), batch.runs, now)
         for frame in batch.others:
-            self._on_frame(client, frame)
+            self._on_frame(client, frame, now)
         return batch.used
 
-    def _route(self, client: Client, view: memoryview, run: Run, now: float) -> None:
-        key, start, stop, packets = run
-        client.packets += packets
-        client.octets += stop - start
-        destination = self._active.get(key)
-        if destination is None:
+    def _route(self, client: Client, view: memoryview, runs: list[Run], now: float) -> None:
+        find, reached, unflushed = self._active.get, client.reached, self._unflushed
+        for key, start, stop, packets in runs:
+            client.packets += packets
+            client.octets += stop - start
+            destination = find(key)
+            if destination is None:
+                self._route_away(client, view[start:stop], key, packets, now)
+                continue
+            if key not in reached and len(reached) < self._limits.remembered:
+                reached.add(key)
+            outbox = destination.outbox
+            if outbox.put(view[start:stop], packets):
+                if not unflushed:
+                    self._wake()
+                unflushed.append(outbox)
+
+    def _route_away(
+        self, client: Client, run: memoryview, key: bytes, packets: int, now: float
+    ) -> None:
+        """Send packets to another server, or drop them and say so."""
+        neighbour = self._mesh.route(key)
+        if neighbour is None:
             self._dropped[DropReason.UNKNOWN_DESTINATION] += packets
-            self._tell_not_here(client, NodePublic(key), view[start:stop], now)
+            if holds_disco(run):  # answers to data in flight would make a storm
+                self._tell_not_here(client, NodePublic(key), now)
             return
-        if key not in client.reached and len(client.reached) < self._limits.remembered:
-            client.reached.add(key)
-        if destination.outbox.put(view[start:stop], packets):
-            self._needs_flush(destination)
+        self._forwarded += packets
+        if neighbour.forward(run, packets, key):
+            self._needs_flush(neighbour.outbox)
 
     def flush(self) -> None:
         """Write what this turn gathered; to be called soon after `wake`."""
         unflushed, self._unflushed = self._unflushed, []
-        for client in unflushed:
-            if not client.left:
-                client.outbox.flush()
+        for outbox in unflushed:
+            outbox.flush()
 
     def tick(self, now: float) -> None:
         """Send the keep-alives that are due and end connections that take nothing."""
@@ -204,9 +179,33 @@ class Relay:
             heapq.heappush(self._keep_alives, (now + KEEP_ALIVE, number, client))
             if client.outbox.blocked_since is None:  # else there is more to read than it wants
                 self._control(client, _KEEP_ALIVE_FRAME)
-        for client in tuple(self._clients.values()):
-            if client.outbox.blocked_for(now) > WRITE_TIMEOUT:
-                client.output.close(f"took nothing for {WRITE_TIMEOUT:.0f} s")
+        members: list[Client | Neighbour] = [*self._clients.values(), *self._mesh.neighbours]
+        for member in members:
+            if member.outbox.blocked_for(now) > WRITE_TIMEOUT:
+                member.outbox.close(f"took nothing for {WRITE_TIMEOUT:.0f} s")
+
+    # --- other servers of the region --------------------------------------------
+    def neighbour(self, key: NodePublic, output: Output) -> Neighbour:
+        """Note a server that we dialled and that has accepted us."""
+        neighbour = Neighbour(key, output)
+        self._mesh.join(neighbour)
+        return neighbour
+
+    def neighbour_has(self, neighbour: Neighbour, key: NodePublic) -> None:
+        self._mesh.add(neighbour, key.raw)
+
+    def neighbour_lost(self, neighbour: Neighbour, key: NodePublic) -> None:
+        self._tell_gone(key, self._mesh.remove(neighbour, key.raw))
+
+    def neighbour_left(self, neighbour: Neighbour) -> None:
+        """Forget a server, and all that it had; safe to call twice."""
+        if neighbour in self._mesh.neighbours:
+            before = neighbour.outbox.dropped
+            neighbour.outbox.discard()
+            self._dropped[DropReason.MESH_LEFT] += neighbour.outbox.dropped - before
+            self._dropped[DropReason.MESH_QUEUE_FULL] += before
+        for key, listeners in self._mesh.leave(neighbour):
+            self._tell_gone(NodePublic(key), listeners)
 
     # --- figures ----------------------------------------------------------------
     def counters(self) -> RelayCounters:
@@ -216,46 +215,91 @@ class Relay:
         for client in self._clients.values():
             total = total.plus(client.counters())
             dropped[DropReason.QUEUE_FULL] += client.outbox.dropped
-        return total.with_state(
+        for neighbour in self._mesh.neighbours:
+            dropped[DropReason.MESH_QUEUE_FULL] += neighbour.outbox.dropped
+        state = replace(
+            total,
             clients=len(self._clients),
             homes=sum(c.preferred for c in self._clients.values()),
             duplicates=len(self._duplicates),
-            dropped=dropped,
+            watchers=len(self._mesh.watchers),
+            distant=len(self._mesh),
+            forwarded_packets=self._forwarded,
+            joined=self._joined,
         )
+        return state.with_drops(dropped)
 
     def clients(self) -> tuple[ClientCounters, ...]:
         return tuple(c.counters() for c in self._clients.values())
 
+    def neighbours(self) -> tuple[NeighbourCounters, ...]:
+        return tuple(n.counters() for n in self._mesh.neighbours)
+
     # --- everything that is not a packet ----------------------------------------
-    def _on_frame(self, client: Client, frame: Frame) -> None:
+    def _on_frame(self, client: Client, frame: Frame, now: float) -> None:
         match frame:
             case NotePreferred(preferred):
                 client.preferred = preferred
             case Ping(token):
                 self._control(client, write_frame(Pong(token)))
             case WatchPeers() | ClosePeer() | ForwardPacket():
-                raise Malformed(f"{type(frame).__name__} needs a mesh key, and this relay has none")
+                if not client.who.is_mesh:
+                    raise Malformed(f"{type(frame).__name__} needs the mesh key of this relay")
+                self._on_mesh_frame(client, frame, now)
             case _:
                 pass  # of a later version, or of no meaning from a client
 
-    def _needs_flush(self, client: Client) -> None:
+    def _on_mesh_frame(
+        self, client: Client, frame: WatchPeers | ClosePeer | ForwardPacket, now: float
+    ) -> None:
+        match frame:
+            case WatchPeers():
+                if not client.watches:
+                    client.watches = True
+                    self._mesh.watchers.append(client)
+                    for other in tuple(self._active.values()):
+                        self._control(client, self._mesh.presence(other))
+            case ClosePeer(peer):
+                self.expel(peer)
+            case ForwardPacket():
+                self._on_forwarded(client, frame, now)
+
+    def _on_forwarded(self, server: Client, packet: ForwardPacket, now: float) -> None:
+        """Deliver what another server brings; never forward it again."""
+        server.packets += 1
+        server.octets += len(packet.payload)
+        destination = self._active.get(packet.destination.raw)
+        delivered = write_frame(ReceivePacket(packet.source, packet.payload))
+        if destination is None:
+            self._dropped[DropReason.UNKNOWN_FORWARDED] += 1
+            if is_disco(delivered):
+                self._tell_not_here(server, packet.destination, now)
+            return
+        self._mesh.heard(packet.source.raw, packet.destination.raw)
+        if destination.outbox.put(delivered, 1):
+            self._needs_flush(destination.outbox)
+
+    def _broadcast(self, frame: bytes) -> None:
+        for watcher in self._mesh.watching():
+            self._control(watcher, frame)
+
+    def _needs_flush(self, outbox: Outbox) -> None:
         if not self._unflushed:
             self._wake()
-        self._unflushed.append(client)
+        self._unflushed.append(outbox)
 
     def _control(self, client: Client, frame: bytes) -> None:
         if client.outbox.put_control(frame):
-            self._needs_flush(client)
+            self._needs_flush(client.outbox)
 
-    def _tell_not_here(self, client: Client, peer: NodePublic, run: memoryview, now: float) -> None:
-        """Answer discovery only: other packets in flight would make a storm of answers."""
-        if holds_disco(run) and client.not_here.take(now):
+    def _tell_not_here(self, client: Client, peer: NodePublic, now: float) -> None:
+        if client.not_here.take(now):
             self._control(client, write_frame(PeerGone(peer, GoneReason.NOT_HERE)))
 
-    def _tell_gone(self, client: Client) -> None:
-        notice = write_frame(PeerGone(client.key, GoneReason.DISCONNECTED))
-        for key in client.reached:
-            peer = self._active.get(key)
+    def _tell_gone(self, key: NodePublic, listeners: Iterable[bytes]) -> None:
+        notice = write_frame(PeerGone(key, GoneReason.DISCONNECTED))
+        for listener in listeners:
+            peer = self._active.get(listener)
             if peer is not None:
                 self._control(peer, notice)
 

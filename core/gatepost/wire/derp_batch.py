@@ -10,8 +10,15 @@ A SendPacket and the ReceivePacket it becomes have the same size:
 
 So the header is rewritten where it stands, and neighbours with one destination
 leave as one slice. A sender's packets mostly go to one peer and have one size:
-comparing the whole 37-byte header with its neighbour's finds that at half the
-price of reading each.
+behind a second packet for the same destination, comparing the whole 37-byte
+header with its neighbour's finds them at half the price of reading each.
+
+On the way to another server of the region a packet is longer by one key:
+
+    0       05 ReceivePacket  0a ForwardPacket
+    1       length            length + 32
+    5       32 source         32 source
+    37      payload           32 destination, payload
 """
 
 from __future__ import annotations
@@ -21,14 +28,18 @@ from dataclasses import dataclass, field
 
 from gatepost.errors import Truncated
 from gatepost.model.keys import LENGTH as KEY_LENGTH
-from gatepost.wire.derp import DISCO_MAGIC, HEADER_LENGTH, read_frame, read_header
+from gatepost.wire.derp import DISCO_MAGIC, HEADER_LENGTH, PACKET_LIMIT, read_frame, read_header
 from gatepost.wire.derp_frames import Frame, Kind
 
 PACKET_HEADER_LENGTH = HEADER_LENGTH + KEY_LENGTH  # bytes
 Run = tuple[bytes, int, int, int]  # destination, first octet, octet behind the last, packets
 
 _LENGTH = struct.Struct(">I")
-_RECEIVE = bytes((Kind.RECEIVE_PACKET,))
+_HEADER = struct.Struct(">BI")
+_PACKET_HEADER = struct.Struct(f">BI{KEY_LENGTH}s")
+_SEND = int(Kind.SEND_PACKET)
+_RECEIVE = int(Kind.RECEIVE_PACKET)
+_RECEIVE_OCTET = bytes((Kind.RECEIVE_PACKET,))
 _DISCO_END = PACKET_HEADER_LENGTH + len(DISCO_MAGIC)
 
 
@@ -48,40 +59,79 @@ def readdress(buffer: bytearray, end: int, source: bytes) -> Batch:
     buffer is then of no more use.
     """
     batch = Batch()
-    offset = 0
-    while end - offset >= HEADER_LENGTH:
-        kind, length = read_header(buffer, offset)
-        stop = offset + HEADER_LENGTH + length
-        if stop > end:
-            break
-        if kind == Kind.SEND_PACKET:
-            if length < KEY_LENGTH:
-                raise Truncated(f"a DERP packet has at least {KEY_LENGTH} bytes, not {length}")
-            stop = _readdress_run(buffer, offset, end, source, batch.runs)
-        else:
-            batch.others.append(read_frame(kind, bytes(buffer[offset + HEADER_LENGTH : stop])))
+    runs = batch.runs
+    unpack = _PACKET_HEADER.unpack_from
+    offset, last = 0, end - PACKET_HEADER_LENGTH
+    destination, first, packets = b"", 0, 0  # the run that is being made
+    while True:
+        kind = length = 0
+        if offset <= last:
+            kind, length, key = unpack(buffer, offset)
+            stop = offset + HEADER_LENGTH + length
+            if kind == _SEND and KEY_LENGTH <= length <= KEY_LENGTH + PACKET_LIMIT and stop <= end:
+                if key == destination:
+                    offset, more = _like(buffer, offset, stop, end, source)
+                    packets += more
+                    continue
+                if packets:
+                    runs.append((destination, first, offset, packets))
+                destination, first, packets = key, offset, 1
+                buffer[offset] = _RECEIVE
+                buffer[offset + HEADER_LENGTH : offset + PACKET_HEADER_LENGTH] = source
+                offset = stop
+                continue
+        if packets:
+            runs.append((destination, first, offset, packets))
+            destination, packets = b"", 0
+        stop = _read_other(buffer, offset, end, batch.others)
+        if stop == offset:
+            batch.used = offset
+            return batch
         offset = stop
-    batch.used = offset
-    return batch
 
 
-def _readdress_run(buffer: bytearray, offset: int, end: int, source: bytes, runs: list[Run]) -> int:
-    """Rewrite the packet at `offset` and all like it behind it; return where they end."""
-    first = offset
+def _like(buffer: bytearray, offset: int, stop: int, end: int, source: bytes) -> tuple[int, int]:
+    """Rewrite the packet at `offset` and all behind it with the same header; return end, count."""
+    first, size = offset, stop - offset
     header = buffer[offset : offset + PACKET_HEADER_LENGTH]
-    size = HEADER_LENGTH + _LENGTH.unpack_from(header, 1)[0]
-    replacement = _RECEIVE + header[1:HEADER_LENGTH] + source
+    replacement = _RECEIVE_OCTET + header[1:HEADER_LENGTH] + source
     last = end - size
     while offset <= last and buffer[offset : offset + PACKET_HEADER_LENGTH] == header:
         buffer[offset : offset + PACKET_HEADER_LENGTH] = replacement
         offset += size
-    destination = bytes(header[HEADER_LENGTH:])
-    count = (offset - first) // size
-    if runs and runs[-1][0] == destination and runs[-1][2] == first:
-        _, first, _, before = runs.pop()
-        count += before
-    runs.append((destination, first, offset, count))
-    return offset
+    return offset, (offset - first) // size
+
+
+def _read_other(buffer: bytearray, offset: int, end: int, others: list[Frame]) -> int:
+    """Read a frame that is no packet; return where it ends, `offset` while it is not whole."""
+    if end - offset < HEADER_LENGTH:
+        return offset
+    kind, length = read_header(buffer, offset)
+    if kind == _SEND and length < KEY_LENGTH:
+        raise Truncated(f"a DERP packet has at least {KEY_LENGTH} bytes, not {length}")
+    stop = offset + HEADER_LENGTH + length
+    if stop > end:
+        return offset
+    others.append(read_frame(kind, bytes(buffer[offset + HEADER_LENGTH : stop])))
+    return stop
+
+
+def forwarded(run: memoryview, destination: bytes) -> bytes:
+    """Return a run of ReceivePackets as ForwardPackets to `destination` (32 bytes)."""
+    pieces: list[bytes | memoryview] = []
+    offset = 0
+    while offset < len(run):
+        length = _LENGTH.unpack_from(run, offset + 1)[0]
+        payload = offset + PACKET_HEADER_LENGTH
+        stop = offset + HEADER_LENGTH + length
+        pieces += (
+            _HEADER.pack(Kind.FORWARD_PACKET, length + KEY_LENGTH),
+            run[offset + HEADER_LENGTH : payload],
+            destination,
+            run[payload:stop],
+        )
+        offset = stop
+    return b"".join(pieces)
 
 
 def split(run: bytes | memoryview) -> list[bytes]:
@@ -107,4 +157,5 @@ def holds_disco(run: memoryview) -> bool:
 
 def is_disco(frame: bytes) -> bool:
     """Tell whether a packet's frame carries path discovery, which must not wait behind data."""
-    return frame[PACKET_HEADER_LENGTH:_DISCO_END] == DISCO_MAGIC
+    skipped = KEY_LENGTH if frame[0] == Kind.FORWARD_PACKET else 0
+    return frame[PACKET_HEADER_LENGTH + skipped : _DISCO_END + skipped] == DISCO_MAGIC

@@ -27,11 +27,14 @@ from gatepost.coordination.routes import LONGEST_LIST, check_route, parse_prefix
 from gatepost.errors import NotFoundError, RefusedError, SettingsError
 from gatepost.model.admin import KeyRequest, NodeRequest, UserRequest
 from gatepost.model.netmap import IPNetwork
+from gatepost.policy.inventory import Role
 
 V = TypeVar("V")
 
 _USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}(@[A-Za-z0-9.-]{1,190})?")
 _TAG = re.compile(r"tag:[a-z][a-z0-9-]{0,62}")
+OWNER, MEMBER = Role.OWNER.value, Role.MEMBER.value
+ROLES = tuple(role.value for role in Role)
 LONGEST_DISPLAY_NAME = 256  # characters
 PREFIX_LENGTH = 16  # characters of a secret that are shown later
 LONGEST_KEY = 366 * 86400.0  # seconds that a pre-auth key may live
@@ -46,6 +49,7 @@ def make_user(records: Records, wish: UserRequest, now: float) -> Decision[int]:
         name=name,
         display_name=_display_name(wish.display_name or ""),
         created=now,
+        role=_role(wish.role or (MEMBER if records.users else OWNER)),
     )
     return Decision(user.id, (PutUser(user),))
 
@@ -59,6 +63,8 @@ def change_user(records: Records, which: str, wish: UserRequest) -> Decision[int
         changed = replace(changed, name=_user_name(wish.name))
     if wish.display_name is not None:
         changed = replace(changed, display_name=_display_name(wish.display_name))
+    if wish.role is not None:
+        changed = replace(changed, role=_role(wish.role))
     return Decision(user.id, (PutUser(changed),) if changed != user else ())
 
 
@@ -160,6 +166,12 @@ def _display_name(name: str) -> str:
     if len(name) > LONGEST_DISPLAY_NAME or not name.isprintable():
         raise SettingsError(f"a display name has up to {LONGEST_DISPLAY_NAME} printable characters")
     return name
+
+
+def _role(role: str) -> str:
+    if role not in ROLES:
+        raise SettingsError(f"{role!r} is not a role: choose one of {', '.join(ROLES)}")
+    return role
 
 
 def _tag(tag: str) -> str:

@@ -16,6 +16,7 @@ def user_document(user: User, records: Records) -> UserDocument:
         name=user.name,
         display_name=user.display_name,
         created=user.created,
+        role=user.role,
         nodes=sum(1 for n in records.nodes.values() if n.user_id == user.id),
     )
 

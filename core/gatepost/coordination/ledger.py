@@ -101,6 +101,14 @@ class Ledger:
             await written
         return decision.answer
 
+    async def ask(self, question: Callable[[Store], T]) -> T:
+        """Ask the database for what the world does not keep, between two transactions.
+
+        Raise `StateError` if it cannot answer.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, question, self._store)
+
     async def report(self, node_id: int, report: Report) -> None:
         """Take what a node says: it counts at once; return when it is durable.
 

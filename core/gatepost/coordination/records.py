@@ -30,6 +30,18 @@ class User:
     name: str  # login name, unique
     display_name: str = ""
     created: float  # seconds since 1970
+    role: str = "member"  # one of `gatepost.policy.inventory.Role`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyVersion:
+    """One version of the policy, as somebody saved it. The newest is in force."""
+
+    id: int  # counts up from 1
+    text: str  # HuJSON, byte for byte
+    author: str
+    created: float  # seconds since 1970
+    note: str = ""  # why, in the author's words or ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +138,14 @@ class DropNode:
     id: int
 
 
-Edit = PutUser | PutKey | PutNode | DropUser | DropKey | DropNode
+@dataclass(frozen=True, slots=True)
+class PutPolicy:
+    """Bring a new version into force; the older ones stay in the database."""
+
+    policy: PolicyVersion
+
+
+Edit = PutUser | PutKey | PutNode | PutPolicy | DropUser | DropKey | DropNode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,16 +155,18 @@ class Counters:
     user: int = 1
     key: int = 1
     node: int = 1
+    policy: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Records:
-    """Everything that was decided. `nodes` is sorted by id."""
+    """Everything that was decided. `nodes` is sorted by id; `policy` None: never set."""
 
     users: Mapping[int, User] = field(default_factory=lambda: MappingProxyType({}))
     keys: Mapping[int, PreAuthKey] = field(default_factory=lambda: MappingProxyType({}))
     nodes: Mapping[int, NodeRecord] = field(default_factory=lambda: MappingProxyType({}))
     counters: Counters = field(default_factory=Counters)
+    policy: PolicyVersion | None = None
     user_names: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     key_digests: Mapping[bytes, int] = field(default_factory=lambda: MappingProxyType({}))
     node_keys: Mapping[NodePublic, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -162,6 +183,7 @@ class Records:
         keys: Iterable[PreAuthKey],
         nodes: Iterable[NodeRecord],
         counters: Counters,
+        policy: PolicyVersion | None = None,
     ) -> Records:
         """Return the records with all indexes built at once."""
         by_id = {n.id: n for n in sorted(nodes, key=lambda n: n.id)}
@@ -171,6 +193,7 @@ class Records:
             keys=key_map,
             nodes=by_id,
             counters=counters,
+            policy=policy,
             user_names={u.name: i for i, u in user_map.items()},
             key_digests={k.digest: i for i, k in key_map.items()},
             node_keys={n.key: i for i, n in by_id.items()},
@@ -209,6 +232,15 @@ def _edited(records: Records, edit: Edit) -> Records:
             )
         case PutNode(node=node):
             return _put_node(records, node)
+        case PutPolicy(policy):
+            after = max(records.counters.policy, policy.id + 1)
+            return replace(records, policy=policy, counters=replace(records.counters, policy=after))
+        case DropUser() | DropKey() | DropNode():
+            return _dropped(records, edit)
+
+
+def _dropped(records: Records, edit: DropUser | DropKey | DropNode) -> Records:
+    match edit:
         case DropUser(id=user_id):
             return replace(
                 records,

@@ -14,6 +14,7 @@ class UserDocument(Document, frozen=True, kw_only=True):
     display_name: str = ""
     created: float | None = None
     nodes: int = 0
+    role: str = "member"  # owner, admin, it-admin, network-admin, billing-admin, auditor
 
 
 class UserRequest(Document, frozen=True, kw_only=True):
@@ -21,6 +22,7 @@ class UserRequest(Document, frozen=True, kw_only=True):
 
     name: str | None = None
     display_name: str | None = None
+    role: str | None = None  # None for a new user: the first is the owner, others are members
 
 
 class KeyDocument(Document, frozen=True, kw_only=True):

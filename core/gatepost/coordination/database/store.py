@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from alembic import command
@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from gatepost.coordination.database import nodes, tables, users
+from gatepost.coordination.database import nodes, policies, tables, users
 from gatepost.coordination.database.rows import drop, put, rows
 from gatepost.coordination.records import (
     Counters,
@@ -28,8 +28,10 @@ from gatepost.coordination.records import (
     DropNode,
     DropUser,
     Edit,
+    PolicyVersion,
     PutKey,
     PutNode,
+    PutPolicy,
     PutUser,
     Records,
     Report,
@@ -85,8 +87,14 @@ class Store:
                 users.read_keys(connection).values(),
                 nodes.read_nodes(connection).values(),
                 counters,
+                policies.read_policy(connection),
             )
             return records, nodes.read_reports(connection)
+
+    def read_policies(self) -> tuple[PolicyVersion, ...]:
+        """Return every version of the policy, the oldest first."""
+        with self._guarded(), self._engine.connect() as connection:
+            return policies.read_policies(connection)
 
     def write(self, batch: Batch) -> None:
         """Write all or nothing; raise `StateError` (full disk, lost file) for nothing."""
@@ -135,6 +143,8 @@ def _write(connection: Connection, edit: Edit) -> None:
             put(connection, tables.nodes, [nodes.node_row(node)])
             if report is not None:
                 put(connection, tables.reports, [nodes.report_row(node.id, report)])
+        case PutPolicy(policy):
+            put(connection, tables.policies, [policies.policy_row(policy)])
         case DropUser(id=user_id):
             drop(connection, tables.users, user_id)
         case DropKey(id=key_id):
@@ -167,8 +177,7 @@ def _check(connection: Connection, path: Path) -> None:
 
 
 def _put_counters(connection: Connection, counters: Counters) -> None:
-    values = {"user": counters.user, "key": counters.key, "node": counters.node}
-    put(connection, tables.counters, [{"name": n, "next": v} for n, v in values.items()])
+    put(connection, tables.counters, [{"name": n, "next": v} for n, v in asdict(counters).items()])
 
 
 def _way_out(error: BaseException | None) -> str:

@@ -41,6 +41,17 @@ users = Table(
     Column("name", String, nullable=False, unique=True),
     Column("display_name", String, nullable=False),
     Column("created", Float, nullable=False),
+    Column("role", String, nullable=False, server_default="member"),
+)
+
+policies = Table(  # every version of the policy; the newest is in force
+    "policies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("text", String, nullable=False),
+    Column("author", String, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("note", String, nullable=False),
 )
 
 pre_auth_keys = Table(

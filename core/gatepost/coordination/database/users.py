@@ -19,6 +19,7 @@ def user_row(user: User) -> Row:
         "name": user.name,
         "display_name": user.display_name,
         "created": user.created,
+        "role": user.role,
     }
 
 

@@ -48,6 +48,7 @@ class Carriers:
     _netmap: NetMap | None = None
     _task: asyncio.Task[None] | None = None
     _failure: str = ""
+    _own: tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]] = ((), ())
     _tasks: Tasks = field(default_factory=Tasks)
 
     def use(self, key: NodePrivate | None, netmap: NetMap | None) -> None:
@@ -59,10 +60,17 @@ class Carriers:
             previous, self._task, self._pair = self._task, None, None
             if key is not None:
                 self._pair = self.make(key)
+                self._tell_own()
                 self._task = self._tasks.spawn(self._keep(key, self._pair, previous), "carriers")
         if self._pair is not None and netmap is not self._netmap:
             self._netmap = netmap
             self._pair.paths.set_netmap(netmap)
+
+    def set_own(self, *, mapped: tuple[Endpoint, ...], static: tuple[Endpoint, ...]) -> None:
+        """Take the endpoints of this node that a router mapped, and those that were set by hand."""
+        if (mapped, static) != self._own:
+            self._own = mapped, static
+            self._tell_own()
 
     def poke(self) -> None:
         """Look again at this machine's addresses: the kernel reports a change."""
@@ -102,6 +110,12 @@ class Carriers:
     async def close(self) -> None:
         await self._tasks.close()
 
+    def _tell_own(self) -> None:
+        if self._pair is not None:
+            mapped, static = self._own
+            self._pair.paths.set_mapped(mapped)
+            self._pair.paths.set_static(static)
+
     async def _keep(
         self, key: NodePrivate, pair: Pair, previous: asyncio.Task[None] | None
     ) -> None:
@@ -118,5 +132,6 @@ class Carriers:
                 log.warning("paths to peers: %s", self._failure)
             await asyncio.sleep(self.pause)
             pair = self._pair = self.make(key)  # what ended has closed itself for good
+            self._tell_own()
             if self._netmap is not None:
                 pair.paths.set_netmap(self._netmap)

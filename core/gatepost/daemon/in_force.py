@@ -109,11 +109,11 @@ class InForce:
             except SettingsError as error:
                 notices.append(Notice("settings-wrong", str(error), Level.ERROR))
                 self._fall_back(name, settings)
-        changed_plugins = box.enabled != self.box.enabled
+        has_changed = (box.enabled, box.node) != (self.box.enabled, self.box.node)
         self.box, self._notices = box, notices
         self.inputs.set_settings(settings)
         self.inputs.set_wanted(box.node.wanted == "up")
-        if changed_plugins:
+        if has_changed:
             self.inputs.touch()
         self.on_node(box)
 

@@ -69,7 +69,7 @@ class Inputs:
             self._changed()
 
     def touch(self) -> None:
-        """Everything has to be asked again, because a plugin came or went."""
+        """Everything has to be asked again: a plugin came or went, or the box was set anew."""
         self._changed()
 
     def _changed(self) -> None:

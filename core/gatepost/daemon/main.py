@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import secrets
 import signal
 import sys
 import time
@@ -67,6 +68,7 @@ from gatepost.net.derp_client import DerpClients
 from gatepost.net.journal import set_up_logging
 from gatepost.net.notify import Notifier
 from gatepost.net.paths import PathService
+from gatepost.net.portmap import PortMapping
 
 GROUP = "gatepost.plugins"  # the entry points of plugins
 
@@ -153,11 +155,22 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     stages = own_appliers(netlink, wireguard, carriers, wishes, options.state_directory)
     after = lambda: node.after_round()  # noqa: PLW0108, E731  # not made yet
     reconciler = Reconciler((*stages, plugins.appliers()), wishes.desire, after)
+    port_mapping = PortMapping(
+        port=me.port,
+        secret=me.disco.raw,
+        gateways=surroundings.gateways,
+        on_change=lambda: node.tell_endpoints(),  # noqa: PLW0108  # not made yet
+        random_bytes=secrets.token_bytes,
+        mark=MARK,
+    )
+    stack.push_async_callback(port_mapping.close)
+    surroundings.on_gateways(lambda: node.map_port())  # noqa: PLW0108
     services = Services(inputs.answer_one, lambda: api.status_text())  # noqa: PLW0108
     stack.push_async_callback(services.close)
     node = Node(
         inputs=inputs, in_force=in_force, keeper=keeper, control=control, observer=observer,
-        wishes=wishes, reconciler=reconciler, carriers=carriers, services=services,
+        wishes=wishes, reconciler=reconciler, carriers=carriers, port_mapping=port_mapping,
+        services=services,
     )  # fmt: skip
     api = LocalNode(
         in_force=in_force, inputs=inputs, control=control, reconciler=reconciler, wishes=wishes,

@@ -21,6 +21,7 @@ from gatepost.linux.monitor import Monitor, Topic
 from gatepost.model.process import LocalNetworks, WatchLocalNetworks
 from gatepost.model.resource import Notice
 from gatepost.net.notify import Notifier
+from gatepost.net.portmap import PortMapping
 from gatepost.net.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Node:
     wishes: Wishes
     reconciler: Reconciler
     carriers: Carriers
+    port_mapping: PortMapping
     services: Services
     _tasks: Tasks = field(default_factory=Tasks)
     _attached: LocalNetworks | None = None
@@ -103,11 +105,23 @@ class Node:
         """Carry packets for whoever we are now, and look what follows from what changed."""
         node = self.keeper.identity.node if self.inputs.wanted else None
         self.carriers.use(node, self.inputs.netmap)
+        self.map_port()
         attached = self.inputs.observed.get(WatchLocalNetworks(), LocalNetworks())
         if attached != self._attached:
             self._attached = attached
             self.carriers.poke()
         self.reconciler.poke()
+
+    def map_port(self) -> None:
+        """Keep our port mapped while the mesh is up and the settings ask for it."""
+        is_up = bool(self.inputs.wanted and self.keeper.identity.node)
+        self.port_mapping.use(on=is_up and self.in_force.box.node.port_mapping)
+        self.tell_endpoints()
+
+    def tell_endpoints(self) -> None:
+        """Tell peers the endpoints that the router mapped and those that the operator set."""
+        static = self.in_force.box.node.own_endpoints()
+        self.carriers.set_own(mapped=self.port_mapping.endpoints(), static=static)
 
     def _on_kernel(self, topics: frozenset[Topic]) -> None:  # noqa: ARG002  # either may mean both
         self.reconciler.drifted()

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from gatepost.errors import SettingsError
 from gatepost.linux.interfaces import Attachment
+from gatepost.model.gateway import Gateway
 from gatepost.model.netmap import IPAddress
 from gatepost.model.observed import Watch
 from gatepost.model.owned import DEVICE
@@ -29,11 +30,23 @@ class Surroundings:
 
     def __init__(self, read: Callable[[], Awaitable[Attachment]]) -> None:
         self._read = read
+        self._listeners: list[Callable[[], None]] = []
         self.latest = Attachment(local=LocalNetworks())
 
+    def on_gateways(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when the way to the internet is another one; it must not wait."""
+        self._listeners.append(listener)
+
     async def look(self) -> Attachment:
-        self.latest = await self._read()
+        before, self.latest = self.latest, await self._read()
+        if self.latest.gateways != before.gateways:
+            for listener in self._listeners:
+                listener()
         return self.latest
+
+    def gateways(self) -> tuple[Gateway, ...]:
+        """Return the routers by which this machine reaches the internet."""
+        return self.latest.gateways
 
     def endpoints(self) -> tuple[IPAddress, ...]:
         """Return the addresses at which other machines might reach this one."""

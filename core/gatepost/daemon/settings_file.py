@@ -32,6 +32,7 @@ from gatepost.engine.plugins import REQUIRED
 from gatepost.engine.settings import Plain, read_settings
 from gatepost.errors import SettingsError, StateError
 from gatepost.model import owned
+from gatepost.model.netmap import Endpoint, parse_endpoint
 from gatepost.model.settings import about
 
 VERSIONS = 20  # kept
@@ -54,6 +55,22 @@ class NodeSettings:
         default=owned.WIREGUARD_PORT,
         metadata=about("UDP port", "Counts from the next start.", minimum=1, maximum=65534),
     )
+    port_mapping: bool = field(
+        default=True, metadata=about("Port mapping", "Ask the router to let peers in.")
+    )
+    static_endpoints: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "Static endpoints", 'Tell peers these too: "203.0.113.7:41641", forwarded by hand.'
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        self.own_endpoints()
+
+    def own_endpoints(self) -> tuple[Endpoint, ...]:
+        """Return the static endpoints as values; raise `ValueError` for what is none."""
+        return tuple(map(parse_endpoint, self.static_endpoints))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

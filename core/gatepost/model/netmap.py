@@ -32,6 +32,30 @@ class Endpoint:
         return f"{host}:{self.port}"
 
 
+def parse_endpoint(text: str) -> Endpoint:
+    """Read `192.0.2.1:41641` or `[2001:db8::1]:41641`; raise `ValueError` for anything else."""
+    host, _, port = text.rpartition(":")
+    is_v6 = host.startswith("[") and host.endswith("]")
+    address = IPv6Address(host[1:-1]) if is_v6 else IPv4Address(host)
+    if not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 1 << 16:
+        raise ValueError(f"{text!r} has no port from 1 to 65535 after the last colon")
+    return Endpoint(address, int(port))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkFacts:
+    """What a node's netcheck found out about its network; None is not known.
+
+    `varies`: its NAT gives each destination another port ("hard"). `mapping`:
+    its router opens ports when asked (NAT-PMP, PCP or UPnP).
+    """
+
+    udp: bool | None = None
+    ipv6: bool | None = None
+    varies: bool | None = None
+    mapping: bool | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One machine of the mesh, as every other machine sees it.
@@ -59,6 +83,7 @@ class Node:
     authorized: bool = True
     capability_version: int = 0
     operating_system: str = ""
+    network: NetworkFacts = field(default_factory=NetworkFacts)
     capabilities: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: MappingProxyType({})
     )

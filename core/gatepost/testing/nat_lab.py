@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Mapping
+from ipaddress import IPv4Address
 
 from gatepost.model.status import Status, UpRequest
 from gatepost.testing.lab_boxes import Box
 from gatepost.testing.lab_mesh import JOIN_TIMEOUT, Lab, ground, start
+from gatepost.testing.miniupnpd import install_miniupnpd
 from gatepost.testing.nat import Nat, router_rules
-from gatepost.testing.topology import Site
+from gatepost.testing.topology import Site, Topology
 
 HUB = "hub"
+SPARE = IPv4Address("192.0.2.0")  # RFC 5737; another provider's addresses
 
 Say = Callable[[str], None]
 
@@ -30,6 +33,8 @@ def nat_lab(
         for site in lab.sites:
             if site.name != HUB and site.nat is not Nat.IPV6_ONLY:
                 drop_ipv6(site)
+            if site.nat is Nat.PORT_MAPPING:
+                install_miniupnpd(lab.topology, site)
         start(lab, say=say)
         say("joining the boxes")
         join(lab)
@@ -109,3 +114,18 @@ def cut_direct(site: Site, keep: Iterable[Site]) -> None:
 def restore(site: Site) -> None:
     """Undo `cut_direct`."""
     site.routers[0][0].run("nft", "delete", "table", "inet", "cut")
+
+
+def renumber(topology: Topology, site: Site) -> IPv4Address:
+    """Give a site's uplink another public address, and return it; its box is not told."""
+    gateway, address = SPARE + 4 * site.number + 1, SPARE + 4 * site.number + 2
+    topology.internet.ip(
+        f"address flush dev site-{site.number} to {site.public_v4 - 1}",
+        f"address add {gateway}/30 dev site-{site.number}",
+    )
+    site.edge.ip(
+        f"address flush dev wan0 to {site.public_v4}",
+        f"address add {address}/30 dev wan0",
+        f"route add default via {gateway}",
+    )
+    return address

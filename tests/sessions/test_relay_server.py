@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.sessions.relay_client_by_hand import Client, private
 
-from gatepost.model.keys import DiscoPrivate, DiscoPublic
+from gatepost.model.keys import DiscoPublic
 from gatepost.model.netmap import Endpoint
 from gatepost.sessions.paths_outputs import Local
 from gatepost.sessions.relay_server import (
@@ -26,13 +26,11 @@ from gatepost.sessions.relay_server import (
     RelayServer,
     Reply,
 )
-from gatepost.wire.box import SharedKeys
-from gatepost.wire.disco import Ping, open_packet, read_packet, seal_packet
+from gatepost.wire.disco import Ping
 from gatepost.wire.disco_relay import (
     AllocateRequest,
     Allocation,
     BindAnswer,
-    BindChallenge,
     BindRelay,
     RelayMessage,
 )
@@ -42,31 +40,6 @@ HERE = Local(ip_address("192.0.2.1"), 2)
 OURS = Endpoint(HERE.address, 7777)
 AT_A, AT_B = Endpoint(ip_address("10.1.0.2"), 5000), Endpoint(ip_address("10.2.0.2"), 6000)
 ELSEWHERE = Endpoint(ip_address("10.9.9.9"), 1)
-
-
-def private() -> DiscoPrivate:
-    return DiscoPrivate(secrets.token_bytes(32))
-
-
-@dataclass
-class Client:
-    """A client that does the handshake as the protocol says, or as a test wants it."""
-
-    key: DiscoPrivate = field(default_factory=private)
-    generations: count[int] = field(default_factory=lambda: count(1))
-
-    def __post_init__(self) -> None:
-        self.keys = SharedKeys(self.key)
-
-    def packet(self, message: RelayMessage | Ping, relay: DiscoPublic, vni: int) -> bytes:
-        sealed = seal_packet(message, self.key.public, relay, self.keys, secrets.token_bytes(24))
-        return write_geneve(Geneve(vni, DISCO, is_control=True), sealed)
-
-    def opened(self, packet: bytes) -> BindChallenge:
-        _, inner = read_geneve(packet)
-        message = open_packet(read_packet(inner), self.keys)
-        assert isinstance(message, BindChallenge)
-        return message
 
 
 @dataclass
@@ -103,13 +76,7 @@ class World:
         """Do the first half: bind, and return the answer to the challenge."""
         reply = self.send(client, self.bind_message(client), source, now)
         assert isinstance(reply, Reply)
-        challenge = client.opened(reply.packet)
-        return BindAnswer(
-            vni=challenge.vni,
-            generation=challenge.generation,
-            remote=challenge.remote,
-            challenge=challenge.challenge,
-        )
+        return client.answer(reply.packet)
 
     def bind(self, client: Client, source: Endpoint, now: float = 0.0) -> Place:
         place = self.send(client, self.answer(client, source, now), source, now)
@@ -261,11 +228,7 @@ def test_a_handshake_played_again_does_not_move_a_client_back() -> None:
     bind = world.a.packet(world.bind_message(world.a, 50), world.relay.key, world.place.vni)
     reply = world.relay.on_control(bind, AT_A, HERE, 0.0)
     assert isinstance(reply, Reply)
-    challenge = world.a.opened(reply.packet)
-    said = BindAnswer(
-        vni=challenge.vni, generation=50, remote=challenge.remote, challenge=challenge.challenge
-    )
-    answer = world.a.packet(said, world.relay.key, world.place.vni)
+    answer = world.a.packet(world.a.answer(reply.packet), world.relay.key, world.place.vni)
     assert isinstance(world.relay.on_control(answer, AT_A, HERE, 0.0), Place)
     world.bind(world.a, ELSEWHERE, 1.0)
 

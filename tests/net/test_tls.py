@@ -11,17 +11,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from gatepost.errors import Malformed, SettingsError, StateError, Unauthentic
 from gatepost.model.netmap import DerpNode
-from gatepost.net.own_certificate import (
-    EARLIEST_NOW,
-    LIFETIME,
-    RENEWAL,
-    OwnCertificate,
-    own_certificate,
-)
+from gatepost.net.own_certificate import LIFETIME, RENEWAL, OwnCertificate, own_certificate
 from gatepost.net.tls import (
+    EARLIEST_NOW,
     Insecure,
     Pinned,
     SystemRoots,
@@ -38,6 +37,23 @@ from gatepost.net.tls import (
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NAMES = ("relay.example", "192.0.2.7", "2001:db8::7")
+
+
+def born_in_2026() -> bytes:
+    """Return a certificate (DER) as other servers make theirs: valid from its making on."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "relay.example")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + LIFETIME)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(serialization.Encoding.DER)
 
 
 def make(path: Path, *names: str, now: datetime = NOW) -> OwnCertificate:
@@ -144,9 +160,23 @@ def test_a_pinned_certificate_must_be_valid_today(tmp_path: Path) -> None:
     made = make(tmp_path)
     trust = Pinned(made.fingerprint, "relay.example")
 
-    for moment in (made.expiry + timedelta(seconds=1), datetime(1970, 1, 1, tzinfo=UTC)):
-        with pytest.raises(Unauthentic, match=f"clock says {moment:%Y-%m-%d}"):
-            check_chain([made.leaf], trust, moment)
+    moment = made.expiry + timedelta(seconds=1)
+    with pytest.raises(Unauthentic, match=f"clock says {moment:%Y-%m-%d}"):
+        check_chain([made.leaf], trust, moment)
+
+
+def test_a_clock_that_is_not_set_yet_refuses_no_pinned_certificate(
+    tmp_path: Path,
+) -> None:
+    """Ours begins in 1970, for other clients too; a relay's of somebody else does not."""
+    made = make(tmp_path)
+    foreign = born_in_2026()
+    morning = datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
+
+    certificate = x509.load_der_x509_certificate(made.leaf)
+    assert certificate.not_valid_before_utc == datetime(1970, 1, 1, tzinfo=UTC)
+    check_chain([made.leaf], Pinned(made.fingerprint, "relay.example"), morning)
+    check_chain([foreign], Pinned(fingerprint(foreign), ""), morning)
 
 
 def test_another_certificate_than_the_pinned_one_is_refused(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from gatepost.errors import GatepostError, Malformed, RefusedError, UnreachableE
 from gatepost.model.keys import MachinePrivate, MachinePublic
 from gatepost.net.control_address import Server, Way
 from gatepost.net.dial import dial
+from gatepost.net.tls import utc_now
 from gatepost.wire import noise
 from gatepost.wire.go_json import read_json
 from gatepost.wire.register import ServerKeys
@@ -237,7 +238,8 @@ def _reaching(way: Way) -> Generator[None]:
         raise UnreachableError(f"{way} closed the connection during the handshake") from error
     except ssl.SSLCertVerificationError as error:
         raise RefusedError(
-            f"{way}: {error.verify_message}: the certificate is not trusted"
+            f"{way}: {error.verify_message}: the certificate is not trusted; "
+            f"this machine's clock says {utc_now():%Y-%m-%d}, is that right?"
         ) from error
     except OSError as error:
         raise UnreachableError(f"{way}: {error.strerror or error}") from error

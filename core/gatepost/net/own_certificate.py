@@ -7,7 +7,7 @@ The file is made again when it is missing, when the names changed and when
 less than `RENEWAL` of its life is left. The pin changes with it: whoever pins
 `OwnCertificate.pin` must be told the new one, as nodes are by their next map.
 So it lives long. It is dated back to `FIRST_DAY`, because a box without a
-clock battery starts in the past, and no date in a pinned certificate proves
+clock battery starts in 1970, and no date in a pinned certificate proves
 anything.
 """
 
@@ -27,10 +27,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gatepost.errors import SettingsError, StateError
-from gatepost.net.tls import PIN_PREFIX, fingerprint
+from gatepost.net.tls import EARLIEST_NOW, PIN_PREFIX, fingerprint
 
-FIRST_DAY = datetime(2020, 1, 1, tzinfo=UTC)
-EARLIEST_NOW = datetime(2025, 1, 1, tzinfo=UTC)  # a clock before this one is not set yet
+FIRST_DAY = datetime(1970, 1, 1, tzinfo=UTC)
 LIFETIME = timedelta(days=3650)
 RENEWAL = timedelta(days=90)
 _NAME_LENGTH = 253  # octets, RFC 1035

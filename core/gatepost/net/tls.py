@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -26,7 +27,9 @@ from gatepost.model.netmap import DerpNode
 
 PIN_PREFIX = "sha256-raw:"
 META_PREFIX = "derpkey"  # common name of the extra certificate with which derper announces its key
+EARLIEST_NOW = datetime(2025, 1, 1, tzinfo=UTC)  # a clock before this one is not set yet
 _PIN_DIGITS = 64
+_DERP_VERSION = 2  # serial number of the extra certificate
 _ALPN = ["http/1.1"]  # h2 has neither Upgrade nor hand-over
 
 
@@ -41,7 +44,8 @@ class SystemRoots:
 class Pinned:
     """Trust one certificate: `fingerprint` is the SHA-256 of its DER form, 64 lower-case digits.
 
-    It must also be valid today and bear `name`, unless that is empty.
+    It must also be valid today, as far as the clock can tell, and bear `name`, unless that is
+    empty.
     """
 
     fingerprint: str
@@ -98,6 +102,16 @@ def check_server(connection: ssl.SSLObject, trust: Trust, now: datetime) -> None
         check_chain(_chain_of(connection), trust, now)
 
 
+def can_start_fast(connection: ssl.SSLObject) -> bool:
+    """Say whether a DERP server's certificates tell its key, so that it need not answer HTTP."""
+    if connection.version() != "TLSv1.3":
+        return False
+    last = [_parse(raw) for raw in _chain_of(connection)[-1:]]
+    return any(
+        _common_name(c).startswith(META_PREFIX) and c.serial_number == _DERP_VERSION for c in last
+    )
+
+
 def check_chain(chain: Sequence[bytes], trust: Pinned, now: datetime) -> None:
     """Check the certificates that a server sent (DER, leaf first) as `check_server` does."""
     parsed = [(raw, _parse(raw)) for raw in chain]
@@ -110,7 +124,7 @@ def check_chain(chain: Sequence[bytes], trust: Pinned, now: datetime) -> None:
             f"the server's certificate is {fingerprint(raw)}, pinned is {trust.fingerprint}"
         )
     first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if not first <= now <= last:
+    if not first <= now <= last and now >= EARLIEST_NOW:  # else nobody knows what day it is
         raise Unauthentic(
             f"the server's certificate is valid from {first:%Y-%m-%d} to {last:%Y-%m-%d}, "
             f"and this machine's clock says {now:%Y-%m-%d}"
@@ -124,8 +138,12 @@ def fingerprint(leaf: bytes) -> str:
     return hashlib.sha256(leaf).hexdigest()
 
 
-def server_context(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
+def server_context(
+    certificate: Path, key: Path | None = None, *, more: bytes = b""
+) -> ssl.SSLContext:
     """Make a listener's context from PEM files; the key may stand in the certificate's file.
+
+    `more` is certificates in PEM to send behind the chain.
 
     TLS 1.2 or newer. The client's cipher order is followed, because a client
     without AES instructions knows better; no session tickets, because a relay's
@@ -138,13 +156,28 @@ def server_context(certificate: Path, key: Path | None = None) -> ssl.SSLContext
     context.num_tickets = 0
     context.set_alpn_protocols(_ALPN)
     try:
-        context.load_cert_chain(certificate, key)
+        with _appended(certificate, more) as chain:
+            context.load_cert_chain(chain, key or certificate)
     except OSError as error:  # also ssl.SSLError
         raise SettingsError(
             f"certificate {certificate} with key {key or certificate} cannot be used: {error}; "
             "give PEM files that belong together and that this user may read"
         ) from error
     return context
+
+
+@contextlib.contextmanager
+def _appended(certificate: Path, more: bytes) -> Generator[Path]:
+    """Give a file with more certificates behind those of `certificate`: OpenSSL reads files only."""
+    if not more:
+        yield certificate
+        return
+    handle = os.memfd_create("certificates")
+    try:
+        os.write(handle, certificate.read_bytes() + b"\n" + more)
+        yield Path(f"/proc/self/fd/{handle}")
+    finally:
+        os.close(handle)
 
 
 def leaf_of(certificate: Path) -> bytes:

@@ -21,7 +21,7 @@ from gatepost.hookspecs import MapItem
 from gatepost.model.keys import MachinePublic, NodePublic
 from gatepost.wire.derp_map import DerpMap
 from gatepost.wire.go_json import write_json
-from gatepost.wire.hostinfo import Hostinfo
+from gatepost.wire.hostinfo import Hostinfo, NetInfo
 from gatepost.wire.netmap import (
     CapMap,
     Debug,
@@ -162,7 +162,8 @@ def _rest(node: MapNode) -> MapNode:
 
 
 def visible_hostinfo(hostinfo: Hostinfo) -> Hostinfo:
-    """Return what others may know of a machine: no network measurements, no serial numbers."""
+    """Return what others may know of a machine: no latencies, no serial numbers."""
+    found = hostinfo.net_info
     return Hostinfo(
         os=hostinfo.os,
         hostname=hostinfo.hostname,
@@ -175,6 +176,20 @@ def visible_hostinfo(hostinfo: Hostinfo) -> Hostinfo:
         sharee_node=hostinfo.sharee_node,
         wire_ingress=hostinfo.wire_ingress,
         ingress_enabled=hostinfo.ingress_enabled,
+        net_info=visible_net_info(found) if found else None,
+    )
+
+
+def visible_net_info(found: NetInfo) -> NetInfo:
+    """Return what a peer needs to say why there is no direct path to the machine."""
+    return NetInfo(
+        mapping_varies_by_dest_ip=found.mapping_varies_by_dest_ip,
+        working_ipv6=found.working_ipv6,
+        working_udp=found.working_udp,
+        have_port_map=found.have_port_map,
+        upnp=found.upnp,
+        pmp=found.pmp,
+        pcp=found.pcp,
     )
 
 

@@ -20,6 +20,8 @@ from gatepost.net.derp_client import DerpClients
 from gatepost.net.path_ports import OwnEndpoint, PathInfo, PingResult
 from gatepost.net.paths import PathService
 from gatepost.net.tasks import Tasks
+from gatepost.sessions.netcheck import Report
+from gatepost.sessions.paths_report import PathReport
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +97,15 @@ class Carriers:
 
     def paths(self) -> Mapping[NodePublic, PathInfo]:
         return self._pair.paths.paths() if self._pair else {}
+
+    def report(self, key: NodePublic) -> PathReport | None:
+        """Say how a peer is reached and what was tried; None for who is not in the netmap."""
+        return self._pair.paths.report(key) if self._pair else None
+
+    @property
+    def surveyed(self) -> Report | None:
+        """What the last check of the network found; None before the first one."""
+        return self._pair.paths.surveyed if self._pair else None
 
     def initial_endpoint(self, key: NodePublic) -> Endpoint | None:
         return self._pair.paths.initial_endpoint(key) if self._pair else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from gatepost import __version__
-from gatepost.model.netmap import IPNetwork
+from gatepost.model.netmap import IPNetwork, NetworkFacts
 from gatepost.net.path_ports import OwnEndpoint
 from gatepost.wire.hostinfo import Hostinfo, NetInfo
 
@@ -40,6 +40,7 @@ class Announcement:
     tags: tuple[str, ...] = ()
     endpoints: tuple[OwnEndpoint, ...] = ()
     home_derp: int = 0
+    network: NetworkFacts = field(default_factory=NetworkFacts)
     facts: Mapping[str, str] = field(default_factory=dict[str, str])  # from `Announce` resources
 
 
@@ -73,8 +74,26 @@ def make_hostinfo(facts: MachineFacts, said: Announcement) -> Hostinfo:
         go_arch=_ARCHITECTURES.get(facts.machine, facts.machine),
         routable_ips=tuple(str(ip_network(n)) for n in said.routes) or None,
         request_tags=said.tags or None,
-        net_info=NetInfo(preferred_derp=said.home_derp) if said.home_derp else None,
+        net_info=_net_info(said.network, said.home_derp),
         userspace=False,
         userspace_router=False,
         state_encrypted=True,
+    )
+
+
+def _net_info(network: NetworkFacts, home: int) -> NetInfo | None:
+    """Return what netcheck found; None before it has found anything."""
+    if not home and network == NetworkFacts():
+        return None
+    # Which protocol a router speaks matters to nobody else; that it speaks none does.
+    none = False if network.mapping is False else None
+    return NetInfo(
+        mapping_varies_by_dest_ip=network.varies,
+        working_ipv6=network.ipv6,
+        working_udp=network.udp,
+        have_port_map=bool(network.mapping),
+        upnp=none,
+        pmp=none,
+        pcp=none,
+        preferred_derp=home,
     )

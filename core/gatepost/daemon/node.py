@@ -18,6 +18,7 @@ from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.services import Services
 from gatepost.daemon.wishes import WATCHED, Wishes
 from gatepost.linux.monitor import Monitor, Topic
+from gatepost.model.netmap import NetworkFacts
 from gatepost.model.process import LocalNetworks, WatchLocalNetworks
 from gatepost.model.resource import Notice
 from gatepost.net.notify import Notifier
@@ -83,7 +84,19 @@ class Node:
             routes=self.wishes.advertised(),
             endpoints=self.carriers.endpoints(),
             home_derp=self.carriers.home,
+            network=self.network(),
             facts=self.wishes.announced(),
+        )
+
+    def network(self) -> NetworkFacts:
+        """Return what is known of the network around this box."""
+        report, seen = self.carriers.surveyed, self.port_mapping.seen()
+        is_asked = self.port_mapping.in_use and seen is not None
+        return NetworkFacts(
+            udp=report.udp if report else None,
+            ipv6=bool(report.seen_v6) if report else None,
+            varies=report.varies if report else None,
+            mapping=bool(self.port_mapping.mappings()) if is_asked else None,
         )
 
     def notices(self) -> tuple[Notice, ...]:

@@ -39,6 +39,7 @@ from gatepost.net.paths_proxy import ProxyAddresses, is_wireguard
 from gatepost.net.paths_radio import Listener, Radio
 from gatepost.net.paths_relays import RelayLinks
 from gatepost.net.paths_survey import Survey
+from gatepost.sessions.netcheck import Report
 from gatepost.sessions.paths import Paths
 from gatepost.sessions.paths_outputs import (
     Answered,
@@ -224,6 +225,11 @@ class PathService:
         """Return how every peer of the netmap is reached now."""
         now = self._clock()
         return {p.facts.key: make_info(p, now) for p in self._session.peers()}
+
+    @property
+    def surveyed(self) -> Report | None:
+        """What the last check of the network found; None before the first one."""
+        return self._own.report
 
     def report(self, key: NodePublic) -> PathReport | None:
         """Say how a peer is reached and what was tried; None for who is not in the netmap."""

@@ -12,9 +12,18 @@ from types import MappingProxyType
 
 from gatepost.errors import Malformed
 from gatepost.model.keys import DiscoPublic
-from gatepost.model.netmap import DerpNode, DerpRegion, Endpoint, IPAddress, IPNetwork, Node
+from gatepost.model.netmap import (
+    DerpNode,
+    DerpRegion,
+    Endpoint,
+    IPAddress,
+    IPNetwork,
+    NetworkFacts,
+    Node,
+)
 from gatepost.wire import derp_map, netmap
 from gatepost.wire.go_json import ZERO_TIME, write_json
+from gatepost.wire.hostinfo import NetInfo
 
 _PORT_LIMIT = 0xFFFF
 _REGION_LIMIT = 0xFFFF  # clients keep a region id in 16 bits
@@ -83,7 +92,22 @@ def parse_node(wire: netmap.MapNode) -> Node:
         authorized=wire.machine_authorized,
         capability_version=wire.cap,
         operating_system=wire.hostinfo.os if wire.hostinfo else "",
+        network=read_network(wire.hostinfo.net_info if wire.hostinfo else None),
         capabilities=read_capabilities(wire.cap_map),
+    )
+
+
+def read_network(found: NetInfo | None) -> NetworkFacts:
+    """Read what a node says of its network; servers may keep that to themselves."""
+    if found is None:
+        return NetworkFacts()
+    asked = (found.upnp, found.pmp, found.pcp)
+    mapped = found.have_port_map or any(asked)
+    return NetworkFacts(
+        udp=found.working_udp,
+        ipv6=found.working_ipv6,
+        varies=found.mapping_varies_by_dest_ip,
+        mapping=True if mapped else (False if asked == (False,) * 3 else None),
     )
 
 

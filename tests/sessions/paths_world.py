@@ -19,6 +19,7 @@ from gatepost.sessions.paths_outputs import (
     Moved,
     Output,
     PeerFacts,
+    Refresh,
     Send,
 )
 
@@ -57,21 +58,43 @@ def make_random() -> Callable[[int], bytes]:
 
 @dataclass
 class Nat:
-    """A router: one mapping per source (or per destination if `symmetric`), a filter per sender."""
+    """A router: one mapping per source (or per destination if `symmetric`), a filter.
+
+    `lets` in: "port" only from where it was written to, "address" from any port
+    there, "any" to whatever was mapped.
+    """
 
     public: str
     symmetric: bool = False
+    lets: str = "port"
+    _next: int = 50000
     _ports: dict[object, int] = field(default_factory=dict[object, int])
     _written_to: set[tuple[int, Endpoint]] = field(default_factory=set[tuple[int, Endpoint]])
 
     def out(self, source: Endpoint, to: Endpoint) -> Endpoint:
         asked = (source, to) if self.symmetric else source
-        port = self._ports.setdefault(asked, 50000 + len(self._ports))
+        if asked not in self._ports:
+            self._ports[asked] = self._next
+            self._next += 1
+        port = self._ports[asked]
         self._written_to.add((port, to))
         return make_endpoint(self.public, port)
 
     def lets_in(self, source: Endpoint, to: Endpoint) -> bool:
-        return (to.port, source) in self._written_to
+        match self.lets:
+            case "port":
+                return (to.port, source) in self._written_to
+            case "address":
+                known = {(port, there.address) for port, there in self._written_to}
+                return (to.port, source.address) in known
+            case _:
+                return to.port in self._ports.values()
+
+    def forget(self) -> None:
+        """Start again, with other ports."""
+        self._ports.clear()
+        self._written_to.clear()
+        self._next += 100
 
 
 @dataclass
@@ -96,12 +119,16 @@ class Host:
 
 
 class World:
-    """Hosts and time. `lost` says whether the n-th UDP packet between two addresses is lost."""
+    """Hosts and time. `lost` says whether the n-th UDP packet between two addresses is lost.
+
+    `jitter` returns seconds on top of the `delay` of a packet.
+    """
 
     def __init__(self, *hosts: Host, delay: float = 0.02) -> None:
         self.now = 1000.0
         self.hosts = hosts
         self.delay = delay
+        self.jitter: Callable[[], float] = lambda: 0.0
         self.udp_works = True
         self.lost: Callable[[int], bool] = lambda _: False
         self._count = 0
@@ -109,10 +136,7 @@ class World:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._at(self.now, self._poll)
         for host in hosts:
-            own: tuple[Endpoint, ...] = (make_endpoint(host.address),)
-            if host.nat:
-                own += (host.nat.out(own[0], make_endpoint("203.0.113.1", 3478)),)
-            host.session.set_own_endpoints(own, self.now, fresh=True)
+            self._ask_stun(host)
 
     def introduce(self) -> None:
         """Tell every host of every other, with the local address alone."""
@@ -163,6 +187,13 @@ class World:
             self.run(0.1)
             yield self.now
 
+    def _ask_stun(self, host: Host) -> None:
+        own: tuple[Endpoint, ...] = (make_endpoint(host.address),)
+        if host.nat:
+            own += (host.nat.out(own[0], make_endpoint("203.0.113.1", 3478)),)
+        host.session.set_own_endpoints(own, self.now, fresh=True)
+        self.settle(host)
+
     def settle(self, host: Host) -> None:
         for output in host.session.take():
             self._do(host, output)
@@ -182,6 +213,9 @@ class World:
                 direct = path if isinstance(path, ByUdp) else None
                 host.direct[peer] = direct
                 host.moves.append((self.now, direct is not None))
+            case Refresh():
+                if self.udp_works:
+                    self._later(lambda: self._ask_stun(host))
             case _:
                 pass
 
@@ -191,17 +225,17 @@ class World:
         if host.nat:
             source = host.nat.out(source, to)
         if self.udp_works and not self.lost(self._count):
-            self._later(lambda: self._arrive(source, to, content))
+            self._later(lambda: self._arrive(host, source, to, content))
 
-    def _arrive(self, source: Endpoint, to: Endpoint, content: object) -> None:
+    def _arrive(self, sender: Host, source: Endpoint, to: Endpoint, content: object) -> None:
         for host in self.hosts:
             outside = host.nat.public if host.nat else host.address
             if str(to.address) != outside or (host.nat and not host.nat.lets_in(source, to)):
                 continue
-            sender = next(h for h in self.hosts if _outside(h) == str(source.address))
             if isinstance(content, bytes):
                 host.octets += len(content)
                 host.received.append((self.now, "udp", content))
+                host.direct[make_key(sender.number)] = ByUdp(source)  # WireGuard roams
             else:
                 local = Local(IPv4Address(host.address), 2)
                 way = ByUdp(source, local)
@@ -244,11 +278,7 @@ class World:
             self.settle(host)
 
     def _later(self, act: Callable[[], None]) -> None:
-        self._at(self.now + self.delay, act)
+        self._at(self.now + self.delay + self.jitter(), act)
 
     def _at(self, when: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._events, (when, next(self._order), act))
-
-
-def _outside(host: Host) -> str:
-    return host.nat.public if host.nat else host.address

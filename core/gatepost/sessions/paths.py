@@ -82,13 +82,13 @@ class Paths:
             return
         for key in self._watched:
             peer = self._peers[key]
-            if peer.state(now) is State.SEEKING:
+            if peer.in_doubt or peer.state(now) is State.SEEKING:
                 peer.call(now)
 
     def adopt(self, in_use: Mapping[NodePublic, Endpoint], now: float) -> None:
         """Take over the addresses that WireGuard uses already, after a restart of the daemon."""
         for key, endpoint in in_use.items():
-            if (peer := self._peers.get(key)) and peer.path is None:
+            if (peer := self._peers.get(key)) and not (peer.direct or peer.relay):
                 peer.adopt(endpoint, now)
                 self._touch(peer, now)
 
@@ -192,7 +192,11 @@ class Paths:
     def probe(self, key: NodePublic, now: float) -> bytes | None:
         """Ping a peer for somebody who waits; None when the peer has no disco key or no way."""
         peer = self._peers.get(key)
-        if peer is None or peer.facts.disco is None or not (peer.path or peer.region):
+        if (
+            peer is None
+            or peer.facts.disco is None
+            or not (peer.direct or peer.relay or peer.region)
+        ):
             return None
         transaction = peer.probe(now)
         self._touch(peer, now)

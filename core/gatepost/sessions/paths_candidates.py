@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gatepost.model.keys import DiscoPublic
 from gatepost.model.netmap import Endpoint
-from gatepost.model.owned import RELAY_NETWORK, RELAY_PORT
+from gatepost.model.owned import RELAY_NETWORK, RELAY_NETWORK_V6, RELAY_PORT
 from gatepost.sessions.paths_numbers import CANDIDATES, RELAYS
 from gatepost.sessions.paths_outputs import ByRelay, ByUdp, Local, RelayPath
 from gatepost.sessions.paths_report import Origin, Try, age
@@ -173,6 +173,6 @@ def is_possible(endpoint: Endpoint) -> bool:
 
 def is_place(endpoint: Endpoint) -> bool:
     """Say whether an endpoint of WireGuard stands for a place at a relay."""
-    return endpoint.port == RELAY_PORT and any(
-        endpoint.address in n for n in (RELAY_NETWORK,) if endpoint.address.version == n.version
-    )
+    is_v6 = endpoint.address.version == 6  # noqa: PLR2004  # the version of IP
+    network = RELAY_NETWORK_V6 if is_v6 else RELAY_NETWORK
+    return endpoint.port == RELAY_PORT and endpoint.address in network

@@ -6,7 +6,8 @@ Source: protocol document 2.3; those that it does not have are ours.
 from __future__ import annotations
 
 HEARTBEAT = 3.0  # seconds between pings of the address in use
-HEARTBEAT_RETRY = 0.5  # seconds to the next ping when the last one got no answer
+HEARTBEAT_RETRY = 0.25  # seconds to the next ping when the last one got no answer
+DOUBT = 1.0  # seconds, and three round trips, without an answer until DERP carries copies
 SESSION_ACTIVE = 45.0  # seconds after the last traffic
 TRUST = 6.5  # seconds after the last pong
 COUNTED_TRUST = 3.0  # seconds after WireGuard was seen receiving directly

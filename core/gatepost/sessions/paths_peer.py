@@ -12,11 +12,9 @@
 
 The one rule behind it: WireGuard's endpoint is the peer's address, or that
 which stands for a relay, exactly while that is trusted, and the DERP proxy at
-all other times. So the first packet after a silence always passes through the
-proxy, which is how activity is noticed without looking at every packet, and
-peers without traffic cost nothing. Official nodes send on both ways while they
-do not trust an address; the kernel sends a packet once, so here DERP carries
-it alone.
+all other times (`sessions.paths_choosing`). So the first packet after a silence
+always passes through the proxy, which is how activity is noticed without
+looking at every packet, and peers without traffic cost nothing.
 
 While a relay is used the search for a direct path goes on as if there were
 none; a direct address that answers always wins.
@@ -33,23 +31,18 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from gatepost.model.netmap import Endpoint
-from gatepost.sessions.paths_candidates import Candidate, is_place, is_possible
-from gatepost.sessions.paths_choice import beats
+from gatepost.sessions.paths_candidates import is_possible
+from gatepost.sessions.paths_choosing import Choosing
 from gatepost.sessions.paths_numbers import (
     CANDIDATES,
-    COUNTED_TRUST,
-    COUNTED_WITHIN,
     FIRST_PINGS,
     GOOD_ENOUGH,
-    HEARTBEAT,
-    HEARTBEAT_RETRY,
     PING_INTERVAL,
     RELAY_AFTER,
     RELAY_PING_INTERVALS,
     RELAY_PINGS,
     SEEK_RELAY,
     SEEK_RELAY_AGAIN,
-    SESSION_ACTIVE,
     TRUST,
     UPGRADE,
     WATCHED,
@@ -59,17 +52,13 @@ from gatepost.sessions.paths_outputs import (
     ByDerp,
     ByRelay,
     ByUdp,
-    Carry,
-    Counters,
-    Moved,
     PeerFacts,
     RelayPath,
     SeekRelay,
     Way,
 )
-from gatepost.sessions.paths_pings import Pending
 from gatepost.sessions.paths_report import Origin, Reason
-from gatepost.sessions.paths_standing import Standing, State
+from gatepost.sessions.paths_standing import State
 from gatepost.wire.disco import CallMeMaybe, Ping, Pong
 
 __all__ = ["DERP_ADDRESS", "PeerPath", "State"]
@@ -77,7 +66,7 @@ __all__ = ["DERP_ADDRESS", "PeerPath", "State"]
 DERP_ADDRESS = ip_address("127.3.3.40")  # stands for "by DERP" in a pong; the port is the region
 
 
-class PeerPath(Standing):
+class PeerPath(Choosing):
     """The path to one peer. Outputs go to the `Surroundings`; times are seconds of one clock."""
 
     __slots__ = ()
@@ -111,15 +100,9 @@ class PeerPath(Standing):
     def on_traffic(self, now: float) -> None:
         """Note that WireGuard exchanged packets with the peer."""
         was_active = now < self.active_until
-        self.active_until = now + SESSION_ACTIVE
-        if was_active:
-            return
-        self._tries = 0
-        if self._best:
-            self.heartbeat_at = self.seek_at = now
-            self.upgrade_at = now + UPGRADE
-            return
-        self._seek(now)
+        super().on_traffic(now)
+        if not was_active and not self._best:
+            self._seek(now)
 
     def on_ping(self, ping: Ping, way: Way, now: float) -> None:
         """Answer by the same way, once; ping back from where there is no trusted address.
@@ -171,7 +154,7 @@ class PeerPath(Standing):
         for endpoint in filter(is_possible, call.endpoints[:CANDIDATES]):
             self._candidates.add(endpoint, Origin.CALL)
         for candidate in self._candidates:
-            if self.direct is None or now - candidate.answered > UPGRADE:
+            if not self._is_content() or now - candidate.answered > UPGRADE:
                 self._asking.ping_if_due(candidate, now, FIRST_PINGS[0] / 2)
 
     def on_relay_found(self, path: RelayPath, now: float) -> None:
@@ -209,18 +192,6 @@ class PeerPath(Standing):
         self.on_traffic(now)
         self._carry(packet)
 
-    def on_counters(self, counters: Counters, now: float) -> None:
-        """Take one reading of the device: notices traffic, and WireGuard's own roaming."""
-        before, gap = self._counters, now - self._counters_at
-        self._counters, self._counters_at = counters, now
-        last = (before.received, before.sent) if before else (0, 0)
-        if (before or self.is_watched(now)) and last != (counters.received, counters.sent):
-            self.on_traffic(now)
-        if before and counters.received > before.received and gap <= COUNTED_WITHIN:
-            self._on_received_directly(counters, now)
-        if counters.endpoint != self.wireguard:
-            self._on_roamed(counters.endpoint, now)
-
     def on_timer(self, now: float) -> None:
         """Do what is due."""
         if self._best and now >= self.trust_until:
@@ -232,8 +203,9 @@ class PeerPath(Standing):
         if now >= self.relay_ping_at:
             self._ping_relays(now)
         if self._best and now >= self.heartbeat_at:
-            self._asking.ping(self._best, now)
-            self.heartbeat_at = now + HEARTBEAT_RETRY
+            self._beat(self._best, now)
+        if now >= self.doubt_at:
+            self._doubt(now)
         if not self._is_content():
             if now >= self.seek_at:
                 self._seek(now)
@@ -288,7 +260,7 @@ class PeerPath(Standing):
                 self._asking.ping_if_due(relayed, now, RELAY_PING_INTERVALS[0])
             return
         known = self._candidates.get(way.endpoint)
-        if known and self.direct:
+        if known and self._is_content():
             return
         if known:
             self._asking.ping_if_due(known, now, PING_INTERVAL)
@@ -304,89 +276,8 @@ class PeerPath(Standing):
         wait = RELAY_PING_INTERVALS[min(step, len(RELAY_PING_INTERVALS) - 1)]
         self.relay_ping_at = now + wait if waiting else float("inf")
 
-    def _carry(self, packet: bytes) -> None:
-        if self._best:
-            self._node.out.append(Carry(self._best.way, packet))
-        elif self.region:
-            self._node.out.append(Carry(ByDerp(self.region, self.facts.key), packet))
-
-    def _on_answered(
-        self, candidate: Candidate, pending: Pending, latency: float, now: float
-    ) -> None:
-        """Note a pong of a way, and use it if it is the best there is."""
-        candidate.answered = now
-        candidate.answers += 1
-        if pending.size:  # a long packet's time on the wire is not the path's latency
-            candidate.sizes[pending.size] = now
-            return
-        candidate.latency = latency
-        best = self._best
-        if best is candidate:
-            self.trust_until = now + TRUST
-            self.heartbeat_at = now + HEARTBEAT
-        elif best is None:
-            self._use(candidate, Reason.ANSWERED, now)
-        elif candidate is self._followed:
-            self._use(candidate, Reason.FOLLOWED, now)
-        elif beats(candidate, best):
-            self._use(candidate, Reason.BETTER, now)
-
-    def _use(self, candidate: Candidate, reason: Reason, now: float) -> None:
-        """Move to a way that answered lately; it is trusted no longer than its pong."""
-        before = self._best.way if self._best else None
-        self._log.changed(before, candidate.way, reason, now)
-        self._best = candidate
-        self._followed = None
-        self._tries = 0 if candidate.relay is None else self._tries
-        self.trust_until = candidate.answered + TRUST
-        self.heartbeat_at = candidate.answered + HEARTBEAT
-        self.upgrade_at = now + UPGRADE
-        self._node.out.append(Moved(self.facts.key, candidate.path))
-        if packet := self.handshake.waiting():
-            self._carry(packet)
-        if now - candidate.sized > UPGRADE:
-            self._asking.measure(candidate, now)
-
-    def _on_received_directly(self, counters: Counters, now: float) -> None:
-        """Keep believing in the path while the peer's own packets prove it."""
-        best = self._best
-        if best and counters.endpoint == best.wireguard and now - self.derp_at > COUNTED_TRUST:
-            self.trust_until = max(self.trust_until, now + COUNTED_TRUST)
-
-    def _on_roamed(self, endpoint: Endpoint | None, now: float) -> None:
-        """Follow WireGuard to the address the peer sends from if it answers, else call it back.
-
-        Two nodes that chose different addresses would otherwise be moved by each
-        other's packets for ever.
-        """
-        if endpoint is not None and (not is_place(endpoint) or self._relays.by_wireguard(endpoint)):
-            relayed = self._relays.by_wireguard(endpoint)
-            candidate = relayed or self._candidates.add(endpoint, Origin.WIREGUARD)
-            if self._is_content() and relayed:  # its packets should have come as if directly
-                self._node.out.append(Moved(self.facts.key, self.path))
-                return
-            if self._best and now - candidate.answered < TRUST:
-                self._use(candidate, Reason.FOLLOWED, now)
-                return
-            self._asking.ping_if_due(candidate, now, HEARTBEAT_RETRY)
-            if self._best and self._followed is not candidate:
-                self._followed = candidate
-                return
-        self._followed = None
-        self._node.out.append(Moved(self.facts.key, self.path))
-
     def _forget_relays(self, now: float) -> None:
         """Drop the relay paths: their places were made for the peer's former key."""
         self._relays.clear()
         if self.relay:
             self._distrust(Reason.FORGOTTEN, now)
-
-    def _distrust(self, reason: Reason, now: float) -> None:
-        before = self._best.way if self._best else None
-        self._log.changed(before, None, reason, now)
-        if self.relay:
-            self._log.relays_sought = float("-inf")
-        self._best = None
-        self._node.out.append(Moved(self.facts.key, None))
-        self._tries = 0
-        self.seek_at = now

@@ -43,10 +43,33 @@ class Standing:
     """How things stand with one peer. Times are seconds of the session's clock."""
 
     __slots__ = (
-        "_asking", "_best", "_calls", "_candidates", "_counters", "_counters_at", "_followed",
-        "_log", "_node", "_ping_backs", "_pongs", "_relays", "_tries", "active_until", "derp_at",
-        "derp_latency", "derp_region", "handshake", "heartbeat_at", "relay_ping_at", "seek_at",
-        "trust_until", "upgrade_at", "watched_until",
+        "_asking",
+        "_best",
+        "_calls",
+        "_candidates",
+        "_counters",
+        "_counters_at",
+        "_followed",
+        "_log",
+        "_node",
+        "_ping_backs",
+        "_pongs",
+        "_relays",
+        "_tries",
+        "active_until",
+        "counted_at",
+        "derp_at",
+        "derp_latency",
+        "derp_region",
+        "doubt_at",
+        "handshake",
+        "heartbeat_at",
+        "in_doubt",
+        "relay_ping_at",
+        "seek_at",
+        "trust_until",
+        "upgrade_at",
+        "watched_until",
     )  # fmt: skip
 
     def __init__(self, facts: PeerFacts, node: Surroundings) -> None:
@@ -67,7 +90,9 @@ class Standing:
         self.handshake = Handshake()
         self.active_until = self.trust_until = self.watched_until = self.derp_at = never
         self.heartbeat_at = self.seek_at = self.upgrade_at = never
-        self.relay_ping_at = float("inf")
+        self.relay_ping_at = self.doubt_at = float("inf")
+        self.counted_at = never  # when WireGuard was last seen receiving by the path in use
+        self.in_doubt = False
         self.derp_region = 0  # the region the peer last wrote from, 0 is unknown
         self.derp_latency: float | None = None
 
@@ -99,13 +124,13 @@ class Standing:
 
     @property
     def path(self) -> ByUdp | RelayPath | None:
-        """The trusted path, or None when DERP carries the packets."""
-        return self._best.path if self._best else None
+        """What WireGuard sends by; None is the proxy: without a trusted path, or in doubt of it."""
+        return self._best.path if self._best and not self.in_doubt else None
 
     @property
     def wireguard(self) -> Endpoint | None:
         """Where WireGuard shall send; None is the proxy."""
-        return self._best.wireguard if self._best else None
+        return self._best.wireguard if self._best and not self.in_doubt else None
 
     @property
     def latency(self) -> float | None:
@@ -134,7 +159,7 @@ class Standing:
         times = [self.trust_until] if self._best else []
         wanted = [self.relay_ping_at]
         if self._best:
-            wanted.append(self.heartbeat_at)
+            wanted += [self.heartbeat_at, self.doubt_at]
         if self._is_content():
             wanted.append(self.upgrade_at)
         else:
@@ -175,8 +200,8 @@ class Standing:
         )
 
     def _is_content(self) -> bool:
-        """Say whether the search has ended: with a direct path."""
-        return self._best is not None and self._best.relay is None
+        """Say whether the search has ended: with a direct path that is not in doubt."""
+        return self._best is not None and self._best.relay is None and not self.in_doubt
 
     def candidate(self, way: Way) -> Candidate | None:
         """Return what is known of a way; nothing is of DERP."""

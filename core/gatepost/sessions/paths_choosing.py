@@ -1,0 +1,177 @@
+"""Which way WireGuard uses for one peer: moves, doubts, and what the device itself reports.
+
+Sure, WireGuard sends to the best way; without one, to the proxy, and DERP
+carries. In between is doubt: the last heartbeats were not answered, but the
+trust in the way has not run out. Then WireGuard sends to the proxy and every
+packet leaves by the way and by DERP, as official nodes do it; the receiver's
+WireGuard drops the second copy. The search for another way begins at once.
+"""
+
+from __future__ import annotations
+
+from gatepost.model.netmap import Endpoint
+from gatepost.sessions.paths_candidates import Candidate, is_place
+from gatepost.sessions.paths_choice import beats
+from gatepost.sessions.paths_numbers import (
+    COUNTED_TRUST,
+    COUNTED_WITHIN,
+    DOUBT,
+    HEARTBEAT,
+    HEARTBEAT_RETRY,
+    SESSION_ACTIVE,
+    TRUST,
+    UPGRADE,
+)
+from gatepost.sessions.paths_outputs import ByDerp, Carry, Counters, Moved
+from gatepost.sessions.paths_pings import Pending
+from gatepost.sessions.paths_report import Origin, Reason
+from gatepost.sessions.paths_standing import Standing
+
+_FOREVER = float("inf")
+
+
+class Choosing(Standing):
+    """The way in use. Outputs go to the `Surroundings`."""
+
+    __slots__ = ()
+
+    def on_traffic(self, now: float) -> None:
+        """Note that WireGuard exchanged packets with the peer."""
+        was_active = now < self.active_until
+        self.active_until = now + SESSION_ACTIVE
+        if was_active:
+            return
+        self._tries = 0
+        self.heartbeat_at = self.seek_at = now
+        self.upgrade_at = now + UPGRADE
+
+    def on_counters(self, counters: Counters, now: float) -> None:
+        """Take one reading of the device: notices traffic, and WireGuard's own roaming."""
+        before, gap = self._counters, now - self._counters_at
+        self._counters, self._counters_at = counters, now
+        last = (before.received, before.sent) if before else (0, 0)
+        if (before or self.is_watched(now)) and last != (counters.received, counters.sent):
+            self.on_traffic(now)
+        if before and counters.received > before.received and gap <= COUNTED_WITHIN:
+            self._on_received_directly(counters, now)
+        if counters.endpoint != self.wireguard:
+            self._on_roamed(counters.endpoint, now)
+
+    def _carry(self, packet: bytes) -> None:
+        """Send a packet that WireGuard gave to the proxy; in doubt by both ways."""
+        if self._best:
+            self._node.out.append(Carry(self._best.way, packet))
+        if self.region and (self.in_doubt or not self._best):
+            self._node.out.append(Carry(ByDerp(self.region, self.facts.key), packet))
+
+    def _move(self) -> None:
+        """Say where WireGuard shall send now."""
+        self._node.out.append(Moved(self.facts.key, self.path))
+
+    def _beat(self, best: Candidate, now: float) -> None:
+        """Ping the way in use; the first ping without an answer starts the doubt's clock."""
+        self._asking.ping(best, now)
+        self.heartbeat_at = now + HEARTBEAT_RETRY
+        if self.doubt_at == _FOREVER:
+            self.doubt_at = now + DOUBT + 3 * best.latency
+
+    def _doubt(self, now: float) -> None:
+        """Stop relying on the way, and look for another one."""
+        if now - self.counted_at < COUNTED_TRUST:  # the peer's daemon is away, not the path
+            self.doubt_at = now + DOUBT
+            return
+        self.doubt_at = _FOREVER
+        self.in_doubt = True
+        self._tries = 0
+        self.seek_at = now
+        self._move()
+
+    def _be_sure(self) -> None:
+        self.doubt_at = _FOREVER
+        if self.in_doubt:
+            self.in_doubt = False
+            self._move()
+
+    def _on_answered(
+        self, candidate: Candidate, pending: Pending, latency: float, now: float
+    ) -> None:
+        """Note a pong of a way, and use it if it is the best there is."""
+        candidate.answered = now
+        candidate.answers += 1
+        if pending.size:  # a long packet's time on the wire is not the path's latency
+            candidate.sizes[pending.size] = now
+            return
+        candidate.latency = latency
+        best = self._best
+        if best is candidate:
+            self.trust_until = now + TRUST
+            self.heartbeat_at = now + HEARTBEAT
+            self._be_sure()
+        elif best is None or self.in_doubt:
+            self._use(candidate, Reason.ANSWERED, now)
+        elif candidate is self._followed:
+            self._use(candidate, Reason.FOLLOWED, now)
+        elif beats(candidate, best):
+            self._use(candidate, Reason.BETTER, now)
+
+    def _use(self, candidate: Candidate, reason: Reason, now: float) -> None:
+        """Move to a way that answered lately; it is trusted no longer than its pong."""
+        before = self._best.way if self._best else None
+        self._log.changed(before, candidate.way, reason, now)
+        self._best = candidate
+        self._followed = None
+        self.in_doubt = False
+        self.doubt_at = _FOREVER
+        self._tries = 0 if candidate.relay is None else self._tries
+        self.trust_until = candidate.answered + TRUST
+        self.heartbeat_at = candidate.answered + HEARTBEAT
+        self.upgrade_at = now + UPGRADE
+        self._move()
+        if packet := self.handshake.waiting():
+            self._carry(packet)
+        if now - candidate.sized > UPGRADE:
+            self._asking.measure(candidate, now)
+
+    def _on_received_directly(self, counters: Counters, now: float) -> None:
+        """Keep believing in the path while the peer's own packets prove it."""
+        best = self._best
+        if best and counters.endpoint == best.wireguard and now - self.derp_at > COUNTED_TRUST:
+            self.counted_at = now
+            self.trust_until = max(self.trust_until, now + COUNTED_TRUST)
+
+    def _on_roamed(self, endpoint: Endpoint | None, now: float) -> None:
+        """Follow WireGuard to the address the peer sends from if it answers, else call it back.
+
+        Two nodes that chose different addresses would otherwise be moved by each
+        other's packets for ever.
+        """
+        if endpoint is not None and (not is_place(endpoint) or self._relays.by_wireguard(endpoint)):
+            relayed = self._relays.by_wireguard(endpoint)
+            candidate = relayed or self._candidates.add(endpoint, Origin.WIREGUARD)
+            if self._is_content() and relayed:  # its packets should have come as if directly
+                self._move()
+                return
+            if self.in_doubt and candidate is self._best:  # the peer's packets still come by it
+                self._be_sure()
+                return
+            if self._best and now - candidate.answered < TRUST:
+                self._use(candidate, Reason.FOLLOWED, now)
+                return
+            self._asking.ping_if_due(candidate, now, HEARTBEAT_RETRY)
+            if self._best and self._followed is not candidate:
+                self._followed = candidate
+                return
+        self._followed = None
+        self._move()
+
+    def _distrust(self, reason: Reason, now: float) -> None:
+        before = self._best.way if self._best else None
+        self._log.changed(before, None, reason, now)
+        if self.relay:
+            self._log.relays_sought = float("-inf")
+        self._best = None
+        was_moved, self.in_doubt, self.doubt_at = self.in_doubt, False, _FOREVER
+        if not was_moved:
+            self._move()
+        self._tries = 0
+        self.seek_at = now

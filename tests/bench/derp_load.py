@@ -1,8 +1,8 @@
-"""The processes of the relay's benchmark: `derp_load.py server|send|receive|idle …`.
+"""The processes of the relay's benchmark: `derp_load.py server|idle …`, and what clients say first.
 
 Each role prints one line when it is ready, waits for a line on standard input,
-and prints one line of JSON when it is done. Clients are blocking sockets, one
-thread each: cheap enough that the relay is the slowest part where it can be.
+and prints one line of JSON when it is done. The traffic itself comes from
+`derp_generator.c`.
 """
 
 from __future__ import annotations
@@ -12,26 +12,40 @@ import json
 import secrets
 import socket
 import sys
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from ssl import SSLSocket
 
 from gatepost.model.keys import NodePublic
 from gatepost.net.derp_server import DerpServer
-from gatepost.net.http_server import Request, Response, Upgrade, serve
+from gatepost.net.http_server import Limits, Request, Response, Upgrade, serve
 from gatepost.net.own_certificate import own_certificate
 from gatepost.net.tls import Insecure, client_context, server_context, utc_now
 from gatepost.sessions.derp_client import DerpSession, State
 from gatepost.testing.makers import make_private
-from gatepost.wire.derp import write_packet
+from gatepost.wire.box import SharedKeys
+from gatepost.wire.derp import VERSION, write_frame
+from gatepost.wire.derp_frames import ClientGreeting, ClientInfo
+from gatepost.wire.go_json import write_json
 
-PAYLOAD = 1400  # octets
-BURST = 46  # packets per write: four TLS records of 16 KiB
-RECEIVERS = 1000  # the number of the first receiver's key; senders' keys begin at 1
-QUIET = 1.0  # seconds without a packet until a receiver is done
+SERVER = make_private(1 << 20)
 _CONTEXT = client_context(Insecure(""))
+_REQUEST = (
+    b"GET /derp HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: DERP\r\n"
+    b"Derp-Fast-Start: 1\r\n\r\n"
+)
+
+
+def openings(count: int) -> bytes:
+    """Return for each client its key, the length of what it says first (4 bytes), and that."""
+    return b"".join(map(_opening, range(1, count + 1)))
+
+
+def _opening(number: int) -> bytes:
+    private = make_private(number)
+    text = write_json(ClientGreeting(version=VERSION, can_ack_pings=True))
+    sealed = SharedKeys(private).seal(SERVER.public, text, secrets.token_bytes(24))
+    said = _REQUEST + write_frame(ClientInfo(private.public, sealed))
+    return private.public.raw + len(said).to_bytes(4, "big") + said
 
 
 async def run_server(folder: str) -> None:
@@ -40,13 +54,14 @@ async def run_server(folder: str) -> None:
     async def admit(_: NodePublic, __: str) -> bool:
         return True
 
-    server = DerpServer(make_private(1 << 20), admit)
+    server = DerpServer(SERVER, admit)
 
     async def handle(request: Request) -> Response | Upgrade:
         return server.handle(request)
 
-    listening = socket.create_server(("127.0.0.1", 0))
-    http = await serve(handle, [listening], tls=server_context(certificate.path))
+    listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    tls = server_context(certificate.path)
+    http = await serve(handle, [listening], tls=tls, limits=Limits(connections=20_000))
     print(listening.getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     counters = server.counters()
@@ -67,7 +82,6 @@ async def run_server(folder: str) -> None:
 def connect(port: int, number: int) -> SSLSocket:
     """Return a connection that the relay has admitted."""
     plain = socket.create_connection(("127.0.0.1", port), timeout=30)
-    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock = _CONTEXT.wrap_socket(plain, server_hostname="127.0.0.1")
     session = DerpSession(
         make_private(number), host="x", nonce=secrets.token_bytes(24), on_packet=_ignore
@@ -80,85 +94,24 @@ def connect(port: int, number: int) -> SSLSocket:
     return sock
 
 
-def send(port: int, count: int, seconds: float, packets: int) -> None:
-    """Send for `seconds` from `count` clients, `packets` per write, as fast as they go."""
-    socks = [connect(port, 1 + n) for n in range(count)]
-
-    def work(number: int) -> int:
-        other = make_private(RECEIVERS + number).public
-        burst = write_packet(other, bytes(PAYLOAD)) * packets
-        until = time.monotonic() + seconds
-        sent = 0
-        while time.monotonic() < until:
-            socks[number].sendall(burst)
-            sent += packets
-        return sent
-
-    print("ready", flush=True)
-    sys.stdin.readline()
-    _report(sum(_in_threads(work, count)))
-
-
-def receive(port: int, count: int) -> None:
-    """Count what comes to `count` clients, until it is quiet."""
-    socks = [connect(port, RECEIVERS + n) for n in range(count)]
-
-    def work(number: int) -> int:
-        buffer = bytearray(256 << 10)
-        octets = 0
-        try:
-            while True:
-                octets += socks[number].recv_into(buffer)
-                socks[number].settimeout(QUIET)
-        except TimeoutError:
-            return octets // (PAYLOAD + 37)
-
-    print("ready", flush=True)
-    sys.stdin.readline()
-    _report(sum(_in_threads(work, count)))
-
-
 def idle(port: int, count: int) -> None:
     """Stay connected and say nothing."""
     socks = [connect(port, 1 + n) for n in range(count)]
     print("ready", flush=True)
     sys.stdin.readline()
-    _report(len(socks))
-
-
-def _report(packets: int) -> None:
-    print(json.dumps({"packets": packets, "cpu": time.process_time()}), flush=True)
+    print(len(socks), flush=True)
 
 
 def _ignore(source: NodePublic, payload: bytes) -> None:
     """Hear nothing."""
 
 
-def _in_threads(work: Callable[[int], int], count: int) -> list[int]:
-    results = [0] * count
-
-    def run(number: int) -> None:
-        results[number] = work(number)
-
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
-
-
 def main() -> None:
     role, *rest = sys.argv[1:]
-    match role:
-        case "server":
-            asyncio.run(run_server(rest[0]))
-        case "send":
-            send(int(rest[0]), int(rest[1]), float(rest[2]), int(rest[3]))
-        case "receive":
-            receive(int(rest[0]), int(rest[1]))
-        case _:
-            idle(int(rest[0]), int(rest[1]))
+    if role == "server":
+        asyncio.run(run_server(rest[0]))
+    else:
+        idle(int(rest[0]), int(rest[1]))
 
 
 if __name__ == "__main__":

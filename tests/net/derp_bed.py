@@ -19,6 +19,7 @@ from gatepost.model.netmap import DerpNode, DerpRegion
 from gatepost.net.derp_client import DerpClients
 from gatepost.net.derp_server import DerpServer
 from gatepost.net.http_server import Request, Response, Upgrade
+from gatepost.net.meta_certificate import meta_certificate
 from gatepost.net.own_certificate import own_certificate
 from gatepost.net.tls import Insecure, client_context, server_context, utc_now
 from gatepost.sessions.derp_client import DerpSession, Ready
@@ -123,9 +124,14 @@ async def greet(
 
 @contextlib.asynccontextmanager
 async def relaying(
-    folder: Path, *, limits: RelayLimits | None = None, admits: bool = True
+    folder: Path,
+    *,
+    limits: RelayLimits | None = None,
+    admits: bool = True,
+    number: int = 99,
+    mesh_key: str = "",
 ) -> AsyncGenerator[Bed]:
-    """Run a DERP server with a certificate of its own."""
+    """Run a DERP server with a certificate of its own; `number` is its key's."""
     certificate = own_certificate(folder / "derp.pem", (HOST, "127.0.0.1"), utc_now())
     refused: set[NodePublic] = set()
 
@@ -134,12 +140,14 @@ async def relaying(
         return admits and key not in refused
 
     clock = Clock()
-    server = DerpServer(make_private(99), admit, limits=limits, clock=clock)
+    private = make_private(number)
+    server = DerpServer(private, admit, mesh_key=mesh_key, limits=limits, clock=clock)
 
     async def handle(request: Request) -> Response | Upgrade:
         return server.handle(request)
 
-    context: ssl.SSLContext = server_context(certificate.path)
+    meta = meta_certificate(private.public, utc_now())
+    context: ssl.SSLContext = server_context(certificate.path, more=meta)
     async with serving(handle, tls=context) as address:
         try:
             yield Bed(server, clock, address.port, certificate.pin, refused)

@@ -10,7 +10,15 @@ from datetime import datetime
 from gatepost.errors import GatepostError, Malformed, Unauthentic, UnreachableError
 from gatepost.model.netmap import DerpNode
 from gatepost.net.dial import dial
-from gatepost.net.tls import Insecure, SystemRoots, Trust, check_server, client_context, trust_of
+from gatepost.net.tls import (
+    Insecure,
+    SystemRoots,
+    Trust,
+    can_start_fast,
+    check_server,
+    client_context,
+    trust_of,
+)
 from gatepost.sessions.derp_client import DerpSession, Event, Ready
 
 DIAL_TIMEOUT = 1.5  # seconds for TCP to one node of a region
@@ -59,9 +67,14 @@ class DerpLink(asyncio.Protocol):
         self.ready: asyncio.Future[None] = loop.create_future()
         self.heard = clock()  # when the last byte came
 
-    def begin(self) -> None:
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The connection, once TLS is up."""
+        return self._transport
+
+    def begin(self, *, fast: bool) -> None:
         """Send the request, now that the server is known to be the right one."""
-        self.write(self._session.begin())
+        self.write(self._session.begin(fast=fast))
 
     def write(self, data: bytes | memoryview) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -136,7 +149,7 @@ async def open_link(
         connection = transport.get_extra_info("ssl_object")
         assert isinstance(connection, ssl.SSLObject)  # noqa: S101  # asked for above
         check_server(connection, trust, now)
-        link.begin()
+        link.begin(fast=can_start_fast(connection))
         return await _until_ready(link, node)
     except ssl.SSLCertVerificationError as error:
         raise Unauthentic(f"{node.host}: {error.verify_message}") from error

@@ -207,7 +207,7 @@ class TlsConnection(asyncio.BufferedProtocol):
         if self._paused or self._below.is_closing():
             return
         self._on_sealed()
-        if not self._paused and not self._below.is_closing():
+        if not self._is_held:
             self._below.resume_reading()
 
     def _on_end(self) -> None:

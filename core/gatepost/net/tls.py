@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import ssl
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from gatepost.errors import Malformed, SettingsError, Unauthentic
 from gatepost.model.netmap import DerpNode
@@ -28,6 +28,7 @@ from gatepost.model.netmap import DerpNode
 PIN_PREFIX = "sha256-raw:"
 META_PREFIX = "derpkey"  # common name of the extra certificate with which derper announces its key
 EARLIEST_NOW = datetime(2025, 1, 1, tzinfo=UTC)  # a clock before this one is not set yet
+_META_NAME = re.compile(rb"\x06\x03\x55\x04\x03[\x0c\x13].derpkey", re.DOTALL)  # OID 2.5.4.3
 _PIN_DIGITS = 64
 _DERP_VERSION = 2  # serial number of the extra certificate
 _ALPN = ["http/1.1"]  # h2 has neither Upgrade nor hand-over
@@ -106,16 +107,13 @@ def can_start_fast(connection: ssl.SSLObject) -> bool:
     """Say whether a DERP server's certificates tell its key, so that it need not answer HTTP."""
     if connection.version() != "TLSv1.3":
         return False
-    last = [_parse(raw) for raw in _chain_of(connection)[-1:]]
-    return any(
-        _common_name(c).startswith(META_PREFIX) and c.serial_number == _DERP_VERSION for c in last
-    )
+    last = _chain_of(connection)[-1:]
+    return any(_is_meta(raw) and _parse(raw).serial_number == _DERP_VERSION for raw in last)
 
 
 def check_chain(chain: Sequence[bytes], trust: Pinned, now: datetime) -> None:
     """Check the certificates that a server sent (DER, leaf first) as `check_server` does."""
-    parsed = [(raw, _parse(raw)) for raw in chain]
-    own = [(raw, c) for raw, c in parsed if not _common_name(c).startswith(META_PREFIX)]
+    own = [(raw, _parse(raw)) for raw in chain if not _is_meta(raw)]
     if len(own) != 1:
         raise Unauthentic(f"the server sent {len(own)} certificates where one is pinned")
     raw, certificate = own[0]
@@ -168,7 +166,7 @@ def server_context(
 
 @contextlib.contextmanager
 def _appended(certificate: Path, more: bytes) -> Generator[Path]:
-    """Give a file with more certificates behind those of `certificate`: OpenSSL reads files only."""
+    """Give a file with more certificates at its end: OpenSSL reads nothing else."""
     if not more:
         yield certificate
         return
@@ -212,9 +210,9 @@ def _parse(raw: bytes) -> x509.Certificate:
         raise Unauthentic(f"the server's certificate cannot be read: {error}") from error
 
 
-def _common_name(certificate: x509.Certificate) -> str:
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else ""
+def _is_meta(raw: bytes) -> bool:
+    """Tell a relay's extra certificate by its common name, which is longer than X.520 allows."""
+    return _META_NAME.search(raw) is not None
 
 
 def _bears(certificate: x509.Certificate, name: str) -> bool:

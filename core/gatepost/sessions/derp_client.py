@@ -101,6 +101,7 @@ class DerpSession:
         self._sources: dict[bytes, NodePublic] = {}
         self._events: list[Event] = []
         self._answers: list[bytes] = []
+        self._fast = False  # nothing has come since a fast start
         self.state = State.UPGRADING
 
     def begin(self, *, fast: bool = False) -> bytes:
@@ -114,7 +115,7 @@ class DerpSession:
             headers.append(("Ideal-Node", self._ideal))
         if fast:
             headers.append(("Derp-Fast-Start", "1"))
-            self.state = State.GREETING
+            self._fast, self.state = True, State.GREETING
         request = h11.Request(method="GET", target="/derp", headers=headers)
         return self._http.send(request) + self._http.send(h11.EndOfMessage())
 
@@ -124,6 +125,9 @@ class DerpSession:
         Raise `RefusedError` when the server does not speak DERP here, `WireError`
         when it speaks it wrongly: the connection is then over.
         """
+        if self._fast and data[:1] == b"H":  # an answer all the same: a refusal, usually
+            self.state = State.UPGRADING
+        self._fast = False
         if self.state is State.UPGRADING:
             data = self._upgrade(data)
         buffer = self._rest + data if self._rest else data

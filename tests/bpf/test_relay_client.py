@@ -88,7 +88,7 @@ def make_packet(
 ) -> bytes:
     """Return an Ethernet frame; without `checksum` that of UDP is 0."""
     layer = IP if version == 4 else IPv6
-    udp = UDP(sport=source.port, dport=to.port, **({} if checksum else {"chksum": 0}))
+    udp = UDP(sport=source.port, dport=to.port, chksum=None if checksum else 0)
     packet = (
         Ether(dst=TO, src=FROM)
         / layer(src=str(source.address), dst=str(to.address))

@@ -34,8 +34,8 @@ def sent(request: Request) -> Message:
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> IPNetwork:
-    if draw(st.booleans()):
+def networks(draw: st.DrawFn, version: int = 0) -> IPNetwork:
+    if version == 4 or (not version and draw(st.booleans())):
         return IPv4Network((draw(numbers), draw(st.integers(0, 32))), strict=False)
     number = draw(st.integers(0, 2**128 - 1))
     return IPv6Network((number, draw(st.integers(0, 128))), strict=False)
@@ -60,13 +60,15 @@ def routes(draw: st.DrawFn) -> Route:
 def rules(draw: st.DrawFn) -> Rule:
     mark = draw(st.none() | numbers)
     mask = None if mark is None else draw(st.none() | st.integers(0, 2**32 - 2))
+    family = draw(st.sampled_from((4, 6)))
     return Rule(
-        family=draw(st.sampled_from((4, 6))),
+        family=family,
         priority=draw(numbers),
         table=draw(tables),
         mark=mark,
         mask=mask,
         invert=draw(st.booleans()),
+        destination=draw(st.none() | networks(family)),
     )
 
 

@@ -35,7 +35,7 @@ RULE_INVERT = 2  # flag: packets to which the rest does not apply
 _FOREIGN_SELECTORS = frozenset(
     f"FRA_{name}"
     for name in (
-        *("DST", "SRC", "IIFNAME", "OIFNAME", "GOTO", "TUN_ID", "L3MDEV", "UID_RANGE"),
+        *("SRC", "IIFNAME", "OIFNAME", "GOTO", "TUN_ID", "L3MDEV", "UID_RANGE"),
         *("IP_PROTO", "SPORT_RANGE", "DPORT_RANGE"),
     )
 )
@@ -295,6 +295,7 @@ def read_rule(message: Message) -> Rule | None:
         table = 0  # ours by its mark, but bent by somebody: equal to no rule that is wanted
     mark = rule.number("FRA_FWMARK")
     mask = None if mark is None else rule.number("FRA_FWMASK")
+    destination = rule.text("FRA_DST")
     return Rule(
         family=4 if rule.field("family") == socket.AF_INET else 6,
         priority=priority,
@@ -302,6 +303,11 @@ def read_rule(message: Message) -> Rule | None:
         mark=mark,
         mask=None if mask == _ALL_BITS else mask,
         invert=bool(rule.field("flags") & RULE_INVERT),
+        destination=(
+            _network(rule.field("family"), destination, rule.field("dst_len"))
+            if destination
+            else None
+        ),
     )
 
 
@@ -320,6 +326,9 @@ def add_rule(rule: Rule) -> Request:
     if rule.mark is not None:
         mask = _ALL_BITS if rule.mask is None else rule.mask
         attributes += [("FRA_FWMARK", rule.mark), ("FRA_FWMASK", mask)]
+    if rule.destination is not None:
+        fields["dst_len"] = rule.destination.prefixlen
+        attributes.append(("FRA_DST", str(rule.destination.network_address)))
     return routing_request(RoutingType.NEW_RULE, CREATE | EXCLUSIVE, fields, attributes, about=rule)
 
 

@@ -67,6 +67,7 @@ class Rule(Resource):
     """A routing policy rule: packets with `mark` (under `mask`), or all, look into `table`.
 
     `invert` turns it round: packets without that mark (`ip rule add not fwmark …`).
+    `destination` narrows it to packets that go there.
     """
 
     identity: ClassVar = ("family", "priority")
@@ -76,6 +77,7 @@ class Rule(Resource):
     mark: int | None = None
     mask: int | None = None
     invert: bool = False
+    destination: IPNetwork | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ from the field's most used client (routing table 52, rule priorities from
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 DEVICE = "gatepost0"  # the WireGuard interface
 ROUTE_TABLE = 52
 MAIN_TABLE = 254  # not ours: where the kernel keeps ordinary routes
 ROUTE_PROTOCOL = 152  # rtm_protocol of our routes; unassigned in /etc/iproute2/rt_protos
 RULE_PRIORITIES = range(5200, 5300)
+STAND_IN_TABLE = 53  # routes of what stands for places at peer relays
+STAND_IN_PRIORITY = 5260  # what goes there looks into that table
 MESH_PRIORITY = 5270  # what does not carry our mark looks into our table before the main one
 MARK = (
     0x80000  # packets of ours that must never enter the tunnel: WireGuard's, the server's, DERP's
@@ -22,6 +24,7 @@ MARK_MASK = 0xFF0000
 MASQUERADE_MARK = 0x40000  # first packets from the mesh that leave under our own address
 EPOCH_MASK = 0xFF0000  # of a flow's conntrack mark: the epoch of the rules that admitted it
 TC_PRIORITIES = range(5200, 5300)  # of our BPF programs on devices
+STAND_IN_PROGRAM_PRIORITY = 5220  # puts a relay's header on WireGuard's packets
 RELAY_PRIORITY = 5210  # forwards for others; before the mesh's own packets are looked at
 NFT_TABLE = "gatepost"  # family inet: packet filter, forwarding, masquerade
 NFT_PATH_TABLE = "gatepost-path"  # family inet: disco and STUN steering
@@ -30,10 +33,12 @@ SYSCTL_DIRECTORY = "gatepost"  # name of our file in sysctl.d, if any
 WIREGUARD_PORT = 41641  # UDP, the port peers see
 DISCO_PORT_OFFSET = 1  # the socket behind the steering rules listens on WIREGUARD_PORT + 1
 PROXY_PORT_OFFSET = 2  # the loopback socket that stands for peers reached through DERP
+PEER_RELAY_PORT = 41650  # UDP, what a relay for others offers unless told otherwise
 PROXY_NETWORK = IPv4Network("127.64.0.0/10")  # one address of it per peer, with that port
 # One address of it, with that port, stands for a place at a peer relay: WireGuard sends there, and
 # a BPF program puts the relay's address and the Geneve header in its place.
 RELAY_NETWORK = IPv4Network("198.18.0.0/15")
+RELAY_NETWORK_V6 = IPv6Network("2001:2::/48")  # both are for benchmarks (RFC 2544, RFC 5180)
 RELAY_PORT = 1
 INJECTION_MARK = 0x90000  # packets from DERP on their way to WireGuard; they never leave loopback
 MTU = 1280  # octets inside the tunnel; fits every path that carries IPv6

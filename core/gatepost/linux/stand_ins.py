@@ -1,0 +1,332 @@
+"""Addresses that stand for places at peer relays, so that WireGuard itself can send there.
+
+WireGuard sends to the stand-in; where the packet leaves, the program `wrap` of
+`gatepost.bpf/relay_client.c` puts the relay's address and the Geneve header on it,
+and `unwrap` takes them off what comes back. A stand-in is made of
+
+    two entries in the program's maps   places: stand-in -> relay's address, port, VNI
+                                        senders: the same -> whom WireGuard shall see
+    a route in a table of its own       by the next hop and from the address by which the
+                                        relay itself is reached
+
+The route is why nothing else has to know: the packet goes the way to the relay,
+with the right source address, and the check of where packets may come from
+(rp_filter) agrees. Programs on devices are resources like all others; `devices`
+says on which they are wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from gatepost.linux import bpf, rtnetlink, tc
+from gatepost.linux.links import all_links
+from gatepost.linux.netlink import Netlink, RoutingMessage, RoutingType, routing_request
+from gatepost.linux.netlink_message import CREATE, REPLACE, Request
+from gatepost.linux.rtnetlink import Link
+from gatepost.model.kernel import Rule, TrafficProgram
+from gatepost.model.netmap import Endpoint, IPAddress
+from gatepost.model.owned import (
+    MARK,
+    RELAY_NETWORK,
+    RELAY_NETWORK_V6,
+    RELAY_PORT,
+    ROUTE_PROTOCOL,
+    STAND_IN_PRIORITY,
+    STAND_IN_PROGRAM_PRIORITY,
+    STAND_IN_TABLE,
+)
+from gatepost.model.resource import Resource
+
+log = logging.getLogger(__name__)
+
+OBJECT = "relay_client"
+_UNICAST = 1  # RTN_UNICAST
+_ON_LINK = 4  # RTNH_F_ONLINK: the next hop need not be in a network of the device
+_PLACE = struct.Struct("!16sHHI")
+_SENDER = struct.Struct("!16sHH")
+_V4 = bytes(10) + b"\xff\xff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How the kernel reaches a relay: device, next hop (None: nobody between), our address."""
+
+    link: Link
+    gateway: IPAddress | None
+    source: IPAddress | None
+
+
+@dataclass(slots=True)
+class _StandIn:
+    address: IPAddress
+    server: Endpoint
+    vni: int
+    course: Course
+    sender: Endpoint
+
+    @property
+    def place(self) -> bytes:
+        return _PLACE.pack(_packed(self.server.address), self.server.port, 0, self.vni << 8)
+
+    @property
+    def entries(self) -> tuple[tuple[str, bytes, bytes], ...]:
+        sender = _SENDER.pack(_packed(self.sender.address), self.sender.port, 0)
+        return ("places", _packed(self.address), self.place), ("senders", self.place, sender)
+
+
+class StandIns:
+    """All of one machine. `wish` is called when `devices` has grown; it may not wait."""
+
+    def __init__(self, netlink: Netlink, wish: Callable[[], None]) -> None:
+        self._netlink = netlink
+        self._wish = wish
+        self._lock = asyncio.Lock()
+        self._stand_ins: dict[IPAddress, _StandIn] = {}
+        self._maps: dict[str, bpf.BpfMap] = {}
+        self.devices: frozenset[str] = frozenset()
+
+    async def open(self, server: Endpoint, vni: int) -> Endpoint | None:
+        """Return where WireGuard shall send to reach a place; None while there is no such way.
+
+        That is while the programs are not on the device yet, where this machine
+        has no BPF, or when the relay is this very machine. The same place gets the
+        same stand-in again.
+        """
+        async with self._lock:
+            try:
+                return await self._open(server, vni)
+            except OSError as error:
+                log.debug("no stand-in for %s, VNI %d: %s", server, vni, error)
+                return None
+
+    async def close(self, stand_in: Endpoint) -> None:
+        """Take a stand-in away again."""
+        async with self._lock:
+            gone = self._stand_ins.pop(stand_in.address, None)
+            if gone is None:
+                return
+            for name, key, _ in gone.entries:
+                if name in self._maps:
+                    self._maps[name].drop(key)
+            try:
+                await self._netlink.write([_route(gone, new=False)])
+            except OSError as error:  # the device is gone, and the route with it
+                log.debug("route of %s: %s", stand_in, error)
+
+    def appear_as(self, stand_in: Endpoint, sender: Endpoint) -> None:
+        """Let what comes by the relay reach WireGuard from `sender`.
+
+        A loopback address or one of another version cannot stand in a packet
+        from outside; then it is the stand-in itself.
+        """
+        known = self._stand_ins.get(stand_in.address)
+        if known is None:
+            return
+        is_possible = sender.address.version == stand_in.address.version
+        if not is_possible or sender.address.is_loopback:
+            sender = stand_in
+        if known.sender != sender:
+            known.sender = sender
+            self._put(known)
+
+    async def check(self) -> frozenset[Endpoint]:
+        """Set right what has changed: routes, and programs that were put on again.
+
+        Return the stand-ins that do not work any more.
+        """
+        async with self._lock:
+            broken = set[Endpoint]()
+            for known in tuple(self._stand_ins.values()):
+                try:
+                    if await self._open(known.server, known.vni) is not None:
+                        continue
+                except OSError as error:
+                    log.debug("stand-in for %s: %s", known.server, error)
+                broken.add(Endpoint(known.address, RELAY_PORT))
+            return frozenset(broken)
+
+    async def start(self) -> None:
+        """Take over the devices that carry our programs since an earlier start."""
+        try:
+            attached = await tc.read_attached(self._netlink)
+            links = await all_links(self._netlink)
+        except OSError as error:
+            log.debug("programs on devices: %s", error)
+            return
+        ours = {a.index for a in attached if a.object == OBJECT}
+        self.devices |= {links[i].name for i in ours if i in links}
+
+    def resources(self) -> tuple[Resource, ...]:
+        """Return what should be on this machine for stand-ins to work."""
+        if not self.devices:
+            return ()
+        rules = [
+            Rule(
+                family=family,
+                priority=STAND_IN_PRIORITY,
+                table=STAND_IN_TABLE,
+                destination=RELAY_NETWORK if family == 4 else RELAY_NETWORK_V6,  # noqa: PLR2004  # the version of IP
+            )
+            for family in (4, 6)
+        ]
+        programs = [p for device in sorted(self.devices) for p in _programs(device)]
+        return (*rules, *programs)
+
+    # --- how ---------------------------------------------------------------------------
+
+    async def _open(self, server: Endpoint, vni: int) -> Endpoint | None:
+        course = await find_course(self._netlink, server.address)
+        if course is None:
+            return None
+        if course.link.name not in self.devices:
+            self.devices |= {course.link.name}
+            self._wish()
+        if not await self._use_maps(course.link.index):
+            return None
+        stand_in = self._find(server, vni, course)
+        if stand_in.address not in self._stand_ins or stand_in.course != course:
+            stand_in.course = course
+            await self._netlink.write([_route(stand_in, new=True)])
+            self._stand_ins[stand_in.address] = stand_in
+        self._put(stand_in)
+        return Endpoint(stand_in.address, RELAY_PORT)
+
+    def _find(self, server: Endpoint, vni: int, course: Course) -> _StandIn:
+        """Return the stand-in of a place; a new one's address is made of the place."""
+        seed = _packed(server.address) + struct.pack("!HI", server.port, vni)
+        number = int.from_bytes(hashlib.blake2s(seed, digest_size=4).digest(), "big")
+        while True:
+            address = _address(server.address.version, number)
+            known = self._stand_ins.get(address)
+            if known is None:
+                return _StandIn(address, server, vni, course, Endpoint(address, RELAY_PORT))
+            if (known.server, known.vni) == (server, vni):
+                return known
+            number += 1
+
+    async def _use_maps(self, index: int) -> bool:
+        """Find the maps of the programs on a device; say whether both directions have them.
+
+        Programs that were taken off and put on again may have other maps: they are filled.
+        """
+        attached = await tc.read_attached(self._netlink)
+        here = [a for a in attached if a.object == OBJECT and a.index == index]
+        if {a.direction for a in here} != {"in", "out"}:
+            return False
+        maps: dict[str, bpf.BpfMap] = {}
+        for each in here:
+            with bpf.open_program(each.program_id) as program:
+                for name, one in program.maps().items():
+                    if name in maps:
+                        one.close()
+                    else:
+                        maps[name] = one
+        same = {n: m.identity for n, m in maps.items()} == {
+            n: m.identity for n, m in self._maps.items()
+        }
+        if same:
+            _close(maps)
+            return True
+        _close(self._maps)
+        self._maps = maps
+        for name in ("places", "senders"):
+            maps[name].drop_all(maps[name].items())
+        for known in self._stand_ins.values():
+            self._put(known)
+        return True
+
+    def _put(self, stand_in: _StandIn) -> None:
+        for name, key, value in stand_in.entries:
+            if name in self._maps and self._maps[name].get(key) != value:
+                self._maps[name].put(key, value)
+
+
+async def find_course(netlink: Netlink, server: IPAddress) -> Course | None:
+    """Ask the kernel how it reaches a relay; None when that is this machine."""
+    messages = await netlink.ask(rtnetlink.get_route_to(server, MARK))
+    links = await all_links(netlink)
+    for message in messages:
+        route = RoutingMessage(message)
+        link = links.get(route.number("RTA_OIF") or 0)
+        if link is None or link.is_loopback or route.field("type") != _UNICAST:
+            continue
+        gateway, source = route.text("RTA_GATEWAY"), route.text("RTA_PREFSRC")
+        return Course(
+            link=link,
+            gateway=rtnetlink_address(gateway) or (server if link.has_ethernet else None),
+            source=rtnetlink_address(source),
+        )
+    return None
+
+
+def rtnetlink_address(text: str | None) -> IPAddress | None:
+    if not text:
+        return None
+    return IPv6Address(text) if ":" in text else IPv4Address(text)
+
+
+def _programs(device: str) -> tuple[TrafficProgram, ...]:
+    return (
+        TrafficProgram(
+            device=device,
+            direction="out",
+            priority=STAND_IN_PROGRAM_PRIORITY,
+            object=OBJECT,
+            program="wrap",
+            bare="wrap_bare",
+        ),
+        TrafficProgram(
+            device=device,
+            direction="in",
+            priority=STAND_IN_PROGRAM_PRIORITY,
+            object=OBJECT,
+            program="unwrap",
+            bare="unwrap_bare",
+        ),
+    )
+
+
+def _route(stand_in: _StandIn, *, new: bool) -> Request:
+    address, course = stand_in.address, stand_in.course
+    fields = {
+        "family": rtnetlink.family_of(address.version),
+        "dst_len": address.max_prefixlen,
+        "table": STAND_IN_TABLE,
+        "proto": ROUTE_PROTOCOL,
+        "scope": rtnetlink.SCOPE_UNIVERSE if new else rtnetlink.SCOPE_NOWHERE,
+        "type": _UNICAST,
+        "flags": _ON_LINK if course.gateway else 0,
+    }
+    attributes: list[tuple[str, object]] = [("RTA_DST", str(address))]
+    about = f"route of {address}"
+    if not new:
+        return routing_request(RoutingType.DELETE_ROUTE, 0, fields, attributes, about=about)
+    if course.gateway is None and address.version == 4:  # noqa: PLR2004  # IPv6 routes have no scope
+        fields["scope"] = rtnetlink.SCOPE_LINK
+    attributes.append(("RTA_OIF", course.link.index))
+    if course.gateway is not None:
+        attributes.append(("RTA_GATEWAY", str(course.gateway)))
+    if course.source is not None:
+        attributes.append(("RTA_PREFSRC", str(course.source)))
+    return routing_request(RoutingType.NEW_ROUTE, CREATE | REPLACE, fields, attributes, about=about)
+
+
+def _address(version: int, number: int) -> IPAddress:
+    network = RELAY_NETWORK if version == 4 else RELAY_NETWORK_V6  # noqa: PLR2004  # the version of IP
+    return network[1 + number % (RELAY_NETWORK.num_addresses - 2)]
+
+
+def _packed(address: IPAddress) -> bytes:
+    return address.packed if isinstance(address, IPv6Address) else _V4 + address.packed
+
+
+def _close(maps: dict[str, bpf.BpfMap]) -> None:
+    for each in maps.values():
+        each.close()

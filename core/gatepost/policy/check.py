@@ -190,6 +190,7 @@ def _check_attribute(checker: Checker, attribute: NodeAttribute) -> None:
                 f'"{target}" not valid as a target of nodeAttrs',
                 target.place,
                 'Tailscale answers "internal server error"; use autogroup:member or a tag',
+                status=500,
             )
 
 

@@ -8,13 +8,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
 from gatepost.policy.check import check
-from gatepost.policy.document import AutoApprovers, Policy
+from gatepost.policy.document import AutoApprovers, Group, Policy
 from gatepost.policy.fields import Fields, each, members_of
 from gatepost.policy.hujson import Json, Member, pack, parse
+from gatepost.policy.mentions import mentioned
 from gatepost.policy.read_postures import read_posture
 from gatepost.policy.read_rules import posture_name, read_acl, read_grant, read_node_attribute
 from gatepost.policy.read_ssh import read_ssh_rule
@@ -29,6 +31,7 @@ from gatepost.policy.read_tables import (
 )
 from gatepost.policy.read_tests import read_ssh_test, read_test
 from gatepost.policy.refusal import Complaints, PolicyRefusedError, refuse
+from gatepost.policy.selectors import GroupSelector
 
 SECTIONS = (
     "acls", "grants", "ssh", "groups", "tagOwners", "hosts", "ipsets", "postures",
@@ -49,7 +52,16 @@ def read(text: str) -> Policy:
     policy = reader.policy()
     reader.complaints.settle()
     check(policy).settle()
-    return policy
+    return _with_synced_groups(policy)
+
+
+def _with_synced_groups(policy: Policy) -> Policy:
+    """Add what an identity provider would fill (`group:name@domain`), as groups of nobody."""
+    named = (s for _, s in mentioned(policy) if isinstance(s, GroupSelector))
+    missing = {s.name: Group(name=s.name, place=s.place) for s in named if "@" in s.name}
+    if not missing:
+        return policy
+    return replace(policy, groups=MappingProxyType(missing | dict(policy.groups)))
 
 
 class _Reader:

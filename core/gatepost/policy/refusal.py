@@ -19,6 +19,7 @@ class Problem:
     message: str
     place: Place = _NOWHERE
     hint: str = ""
+    status: int = 400  # of Tailscale's API for it
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""
@@ -40,10 +41,10 @@ class Warned:
 class PolicyRefusedError(SettingsError):
     """The policy cannot be taken. The text has every problem found, one a line."""
 
-    def __init__(self, *problems: Problem, status: int = 400) -> None:
+    def __init__(self, *problems: Problem) -> None:
         super().__init__("\n".join(map(str, problems)), hint=problems[0].hint)
         self.problems = problems
-        self.status = status  # of Tailscale's API for the same policy
+        self.status = problems[0].status
 
     @property
     def message(self) -> str:
@@ -74,8 +75,8 @@ class Complaints:
     def none(cls) -> Complaints:
         return cls([])
 
-    def add(self, message: str, place: Place, hint: str = "") -> None:
-        problem = Problem(message, place, hint)
+    def add(self, message: str, place: Place, hint: str = "", *, status: int = 400) -> None:
+        problem = Problem(message, place, hint, status)
         if problem not in self.problems:
             self.problems.append(problem)
 

@@ -13,6 +13,7 @@ from gatepost.model.netmap import IPNetwork, NetworkFacts
 from gatepost.net.path_ports import OwnEndpoint
 from gatepost.wire.hostinfo import Hostinfo, NetInfo
 
+PEER_RELAY = "peer-relay"  # the announcement of a node that relays for others
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
@@ -78,6 +79,7 @@ def make_hostinfo(facts: MachineFacts, said: Announcement) -> Hostinfo:
         userspace=False,
         userspace_router=False,
         state_encrypted=True,
+        peer_relay=PEER_RELAY in said.facts,
     )
 
 

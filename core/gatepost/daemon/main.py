@@ -39,6 +39,7 @@ from gatepost.daemon.probes import (
     Surroundings,
 )
 from gatepost.daemon.reconciler import Reconciler
+from gatepost.daemon.relaying import Relaying
 from gatepost.daemon.services import Services
 from gatepost.daemon.settings_file import NodeSettings, SettingsFile
 from gatepost.daemon.store import Store
@@ -52,6 +53,7 @@ from gatepost.linux.filters import Filters
 from gatepost.linux.firewalls import other_firewalls
 from gatepost.linux.interfaces import read_attachment
 from gatepost.linux.netlink import Netlink
+from gatepost.linux.relay_forwarder import KernelForwarder
 from gatepost.linux.routes import Routes
 from gatepost.linux.rules import Rules
 from gatepost.linux.sysctls import Sysctls
@@ -115,7 +117,8 @@ async def run(options: Options) -> None:
 async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNode]:
     """Put all parts together. Nothing is built anywhere else."""
     node: Node
-    api: LocalNode  # both are named in lambdas before they are made
+    api: LocalNode
+    control: Control  # all three are named in lambdas before they are made
     store = Store.open(options.state_directory)
     stack.callback(store.close)
     keeper = Keeper(store, store.load_identity())
@@ -125,12 +128,13 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     netlink = Netlink()
     stack.callback(netlink.close)
     wireguard = await find_wireguard(netlink, options.state_directory)
-
     inputs, plugins = Inputs(), Plugins()
     surroundings = Surroundings(lambda: read_attachment(netlink))
+    relaying = make_relaying(netlink, surroundings, inputs)
+    stack.push_async_callback(relaying.close)
+    tell = lambda: control.announce()  # noqa: PLW0108, E731  # not made yet
     carriers = Carriers(
-        # What is made below is named in a lambda.
-        lambda key: make_pair(key, me, wireguard, surroundings, lambda: control.announce())  # noqa: PLW0108  # not made yet
+        lambda key: make_pair(key, me, wireguard, surroundings, tell, relaying.attach_to)
     )
     stack.push_async_callback(carriers.close)
     control = Control(
@@ -155,14 +159,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     stages = own_appliers(netlink, wireguard, carriers, wishes, options.state_directory)
     after = lambda: node.after_round()  # noqa: PLW0108, E731  # not made yet
     reconciler = Reconciler((*stages, plugins.appliers()), wishes.desire, after)
-    port_mapping = PortMapping(
-        port=me.port,
-        secret=me.disco.raw,
-        gateways=surroundings.gateways,
-        on_change=lambda: node.tell_endpoints(),  # noqa: PLW0108  # not made yet
-        random_bytes=secrets.token_bytes,
-        mark=MARK,
-    )
+    port_mapping = make_port_mapping(me, surroundings, lambda: node.tell_endpoints())  # noqa: PLW0108
     stack.push_async_callback(port_mapping.close)
     surroundings.on_gateways(lambda: node.map_port())  # noqa: PLW0108
     services = Services(inputs.answer_one, lambda: api.status_text())  # noqa: PLW0108
@@ -170,7 +167,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     node = Node(
         inputs=inputs, in_force=in_force, keeper=keeper, control=control, observer=observer,
         wishes=wishes, reconciler=reconciler, carriers=carriers, port_mapping=port_mapping,
-        services=services,
+        services=services, relaying=relaying,
     )  # fmt: skip
     api = LocalNode(
         in_force=in_force, inputs=inputs, control=control, reconciler=reconciler, wishes=wishes,
@@ -216,14 +213,41 @@ def myself(port: int, disco: DiscoPrivate) -> Myself:
     return Myself(facts=facts, disco=disco, version=CAPABILITY_VERSION, port=port)
 
 
+def make_port_mapping(
+    me: Myself, surroundings: Surroundings, on_change: Callable[[], None]
+) -> PortMapping:
+    """Make what asks the router to forward our port."""
+    return PortMapping(
+        port=me.port,
+        secret=me.disco.raw,
+        gateways=surroundings.gateways,
+        on_change=on_change,
+        random_bytes=secrets.token_bytes,
+        mark=MARK,
+    )
+
+
+def make_relaying(netlink: Netlink, surroundings: Surroundings, inputs: Inputs) -> Relaying:
+    """Make what runs a relay for others when a plugin asks for one."""
+    return Relaying(
+        own_addresses=surroundings.endpoints,
+        forwarder=KernelForwarder(netlink),
+        publish=inputs.answer_one,
+    )
+
+
 def make_pair(
     key: NodePrivate,
     me: Myself,
     wireguard: WireGuard,
     surroundings: Surroundings,
     on_change: Callable[[], None],
+    *attach: Callable[[PathService], None],
 ) -> Pair:
-    """Make path discovery and DERP for one node key; they need each other."""
+    """Make path discovery and DERP for one node key; they need each other.
+
+    `attach` are told of the paths: relays, and clients of relays.
+    """
     paths = PathService(
         node=key.public,
         disco=me.disco,
@@ -232,6 +256,8 @@ def make_pair(
         on_change=on_change,
         port=me.port,
     )
+    for each in attach:
+        each(paths)
     return Pair(
         paths, DerpClients(key, paths.on_derp_packet, on_peer_gone=paths.on_derp_gone, mark=MARK)
     )

@@ -15,6 +15,7 @@ from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.keeper import Keeper
 from gatepost.daemon.observer import Observer
 from gatepost.daemon.reconciler import Reconciler
+from gatepost.daemon.relaying import Relaying
 from gatepost.daemon.services import Services
 from gatepost.daemon.wishes import WATCHED, Wishes
 from gatepost.linux.monitor import Monitor, Topic
@@ -44,6 +45,7 @@ class Node:
     carriers: Carriers
     port_mapping: PortMapping
     services: Services
+    relaying: Relaying
     _tasks: Tasks = field(default_factory=Tasks)
     _attached: LocalNetworks | None = None
 
@@ -108,6 +110,7 @@ class Node:
             self.observer.notices(),
             self.carriers.notices(),
             self.services.notices(),
+            self.relaying.notices(),
             self.reconciler.notices,
             self.wishes.lowered.notices,
         )
@@ -118,11 +121,13 @@ class Node:
         """Carry packets for whoever we are now, and look what follows from what changed."""
         node = self.keeper.identity.node if self.inputs.wanted else None
         self.carriers.use(node, self.inputs.netmap)
+        self.relaying.set_netmap(self.inputs.netmap)
         self.map_port()
         attached = self.inputs.observed.get(WatchLocalNetworks(), LocalNetworks())
         if attached != self._attached:
             self._attached = attached
             self.carriers.poke()
+            self.relaying.poke()
         self.reconciler.poke()
 
     def map_port(self) -> None:
@@ -145,6 +150,7 @@ class Node:
         netmap = self.inputs.netmap
         resources = self.wishes.lowered.resources.values()
         await self.services.replace(resources, netmap.me.addresses if netmap else ())
+        self.relaying.replace(resources)
         self.control.announce()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gatepost.errors import SettingsError
+from gatepost.linux.bpf import why_unusable
 from gatepost.linux.interfaces import Attachment
 from gatepost.model.gateway import Gateway
 from gatepost.model.netmap import IPAddress
@@ -107,4 +108,5 @@ def links_accepting_ra(root: Path = Path("/proc/sys/net/ipv6/conf")) -> str:
     return " ".join(found)
 
 
-FACTS: Mapping[str, Fact] = {"accept-ra": links_accepting_ra}
+# "bpf": why this kernel takes no program, nothing if it does
+FACTS: Mapping[str, Fact] = {"accept-ra": links_accepting_ra, "bpf": why_unusable}

@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import cast
 
-from gatepost.model.kernel import PacketFilter
+from gatepost.model.kernel import MapEntry, PacketFilter
 from gatepost.model.keys import Key
 from gatepost.model.netmap import AddressRange, Endpoint, FilterRule, PortRange
 from gatepost.model.resource import Change, Resource
@@ -36,7 +36,7 @@ def value_text(resource: Resource) -> str:
             identity.append(_value(value))
         elif field.default is MISSING or value != field.default:
             rest.append(f"{field.name.replace('_', '-')} {_value(value)}")
-    return ", ".join([" ".join(identity), *rest])
+    return ", ".join([" ".join(identity), *rest] if identity else rest)
 
 
 def change_text(change: Change) -> str:
@@ -69,6 +69,8 @@ def _value(value: object) -> str:
             return str(value)
         case FilterRule():
             return _rule(value)
+        case MapEntry():
+            return f"{value.map}[{value.key.hex()}] {value.value.hex()}"
         case tuple() | frozenset():
             return _list(cast(Collection[object], value))  # what is inside is told apart there
         case _:

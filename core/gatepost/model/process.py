@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, Literal, Protocol
 
 from gatepost.model.keys import NodePrivate
-from gatepost.model.netmap import IPAddress, IPNetwork
+from gatepost.model.netmap import Endpoint, IPAddress, IPNetwork
 from gatepost.model.observed import Watch
 from gatepost.model.resource import Merge, Resource
 
@@ -114,3 +114,21 @@ class NodeFacts:
 @dataclass(frozen=True, slots=True)
 class WatchNodeFacts(Watch[NodeFacts | None]):
     """The key and the port of this node; None before there is a key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerRelay(Resource):
+    """A relay between peers at a UDP port of this node; there is one, or none.
+
+    `port` 0 lets the kernel choose. `static` are addresses that lead here besides
+    those that the node finds out itself.
+    """
+
+    identity: ClassVar = ()
+    port: int
+    static: tuple[Endpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPeerRelay(Watch[int]):
+    """The UDP port of this node's `PeerRelay`, 0 while it is not open."""

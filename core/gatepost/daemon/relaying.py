@@ -1,0 +1,147 @@
+"""Runs the relay that a plugin asks for, and lets those use it who may.
+
+Requests for places come by DERP, through whatever path service there is; a relay
+outlives it, so that a new login does not end the sessions of others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from gatepost.model.keys import DiscoPublic, NodePublic
+from gatepost.model.netmap import Endpoint, IPAddress, NetMap
+from gatepost.model.observed import Watch
+from gatepost.model.process import PeerRelay, WatchPeerRelay
+from gatepost.model.resource import Level, Notice, Resource
+from gatepost.net.paths import PathService
+from gatepost.net.relay_ports import Forwarder
+from gatepost.net.relay_server import RelayService, RelayState
+from gatepost.net.tasks import Tasks
+from gatepost.sessions.paths_outputs import ByDerp, Way
+from gatepost.wire.disco_relay import AllocateRequest, AllocateResponse, RelayMessage
+
+log = logging.getLogger(__name__)
+
+MAY_USE = "tailscale.com/cap/relay"  # capability at this node; protocol document 4
+FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0  # seconds before a relay that failed is started again
+
+
+@dataclass(slots=True, kw_only=True)
+class Relaying:
+    """The relay, if one is wanted. `replace` may be called at any time; `close` it."""
+
+    own_addresses: Callable[[], Iterable[IPAddress]]
+    forwarder: Forwarder
+    publish: Callable[[Watch[int], object], None]
+    _wanted: PeerRelay | None = None
+    _netmap: NetMap | None = None
+    _service: RelayService | None = None
+    _task: asyncio.Task[None] | None = None
+    _failure: str = ""
+    _tasks: Tasks = field(default_factory=Tasks)
+
+    def replace(self, resources: Iterable[Resource]) -> None:
+        """Run exactly the relay among `resources`. Never waits."""
+        wanted = next((r for r in resources if isinstance(r, PeerRelay)), None)
+        if wanted == self._wanted:
+            return
+        self._wanted, self._failure = wanted, ""
+        previous, self._task = self._task, None
+        if previous is not None:
+            previous.cancel()
+        if wanted is not None:
+            self._task = self._tasks.spawn(self._keep(wanted, previous), "peer relay")
+
+    def set_netmap(self, netmap: NetMap | None) -> None:
+        self._netmap = netmap
+        if self._service is not None and netmap is not None:
+            self._service.set_regions(netmap.derp)
+
+    def poke(self) -> None:
+        """Look again at addresses and routes: the machine's network has changed."""
+        if self._service is not None:
+            self._service.poke()
+
+    def attach_to(self, paths: PathService) -> None:
+        """Answer the requests that come by these paths."""
+        paths.attach(_Link(self, paths))
+
+    def state(self) -> RelayState | None:
+        return self._service.state() if self._service else None
+
+    def notices(self) -> tuple[Notice, ...]:
+        if not self._failure:
+            return ()
+        return (Notice("relay-failed", f"peer relay: {self._failure}", Level.ERROR),)
+
+    async def close(self) -> None:
+        await self._tasks.close()
+
+    def allocate(
+        self, sender: DiscoPublic, node: NodePublic, request: AllocateRequest
+    ) -> AllocateResponse | None:
+        """Give a peer a place, if it may have one; everybody else hears nothing."""
+        netmap, service = self._netmap, self._service
+        if netmap is None or service is None:
+            return None
+        peer = next((p for p in netmap.peers if p.key == node), None)
+        if peer is None or not netmap.may(peer, MAY_USE):
+            log.info("%s asks for a relay place, but was not granted %s", node.short, MAY_USE)
+            return None
+        return service.allocate(sender, request)
+
+    async def _keep(self, wanted: PeerRelay, previous: asyncio.Task[None] | None) -> None:
+        if previous is not None:  # it still has the port
+            await asyncio.gather(previous, return_exceptions=True)
+        pause = FIRST_PAUSE
+        while True:
+            self._service = service = RelayService(
+                port=wanted.port,
+                static=wanted.static,
+                own_addresses=self.own_addresses,
+                forwarder=self.forwarder,
+                on_port=self._on_port,
+            )
+            self.set_netmap(self._netmap)
+            try:
+                await service.run()
+            except* OSError as group:
+                self._failure = "; ".join(str(e) for e in group.exceptions)
+                log.warning("peer relay: %s", self._failure)
+            finally:
+                self._service = None
+                self.publish(WatchPeerRelay(), 0)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_PAUSE)
+
+    def _on_port(self, port: int) -> None:
+        self._failure = ""
+        self.publish(WatchPeerRelay(), port)
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """What one path service tells the relay; `net.path_ports.RelayLink` has the words."""
+
+    relaying: Relaying
+    paths: PathService
+
+    def is_known(self, sender: DiscoPublic) -> bool:  # noqa: ARG002  # the interface
+        return False  # only peers may ask
+
+    def on_message(
+        self, sender: DiscoPublic, node: NodePublic | None, message: RelayMessage, way: Way
+    ) -> None:
+        if isinstance(message, AllocateRequest) and node and isinstance(way, ByDerp):
+            answer = self.relaying.allocate(sender, node, message)
+            if answer is not None:
+                self.paths.send_message(sender, way, answer)
+
+    def seek(self, peer: NodePublic, disco: DiscoPublic) -> None:
+        """Leave this to relay clients."""
+
+    def on_moved(self, peer: NodePublic, endpoint: Endpoint) -> None:
+        """Leave this to relay clients."""

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from ipaddress import IPv6Address, ip_address
 
 import pytest
-from scapy.layers.inet import IP, UDP  # type: ignore[import-untyped]  # scapy has no types
-from scapy.layers.inet6 import IPv6  # type: ignore[import-untyped]  # scapy has no types
-from scapy.layers.l2 import Ether  # type: ignore[import-untyped]  # scapy has no types
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
 
 from gatepost.bpf import read_object
 from gatepost.linux.bpf import BpfMap, LoadedProgram, load_object

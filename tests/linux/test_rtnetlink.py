@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gatepost.linux import rtnetlink
 from gatepost.linux.netlink import RoutingMessage, RoutingType
 from gatepost.linux.netlink_message import Message, Request, read_messages
-from gatepost.model.kernel import Address, Route, Rule
+from gatepost.model.kernel import Address, Family, Route, Rule
 from gatepost.model.netmap import IPAddress, IPNetwork
 
 NAMES = {3: "gatepost0"}
@@ -60,7 +60,7 @@ def routes(draw: st.DrawFn) -> Route:
 def rules(draw: st.DrawFn) -> Rule:
     mark = draw(st.none() | numbers)
     mask = None if mark is None else draw(st.none() | st.integers(0, 2**32 - 2))
-    family = draw(st.sampled_from((4, 6)))
+    family: Family = draw(st.sampled_from((4, 6)))
     return Rule(
         family=family,
         priority=draw(numbers),

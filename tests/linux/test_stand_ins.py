@@ -19,7 +19,7 @@ from gatepost.linux.rules import Rules
 from gatepost.linux.stand_ins import StandIns
 from gatepost.linux.tc import TrafficPrograms
 from gatepost.model.kernel import Rule, TrafficProgram
-from gatepost.model.netmap import Endpoint
+from gatepost.model.netmap import Endpoint, IPNetwork
 from gatepost.model.owned import MARK, RELAY_NETWORK, RELAY_NETWORK_V6
 from gatepost.testing.netns import Machine, connect, machines, patient
 from gatepost.wire.geneve import DISCO, WIREGUARD, Geneve, read_geneve, write_geneve
@@ -32,7 +32,7 @@ DATA = b"\x04\0\0\0" + bytes(range(256)) * 5
 BOX = {4: "10.9.0.2", 6: "fd00:9::2"}
 RELAY = {4: Endpoint(ip_address("10.8.0.2"), PORT), 6: Endpoint(ip_address("fd00:8::2"), PORT)}
 PEER = {4: Endpoint(ip_address("10.8.0.99"), 41641), 6: Endpoint(ip_address("fd00:8::99"), 41641)}
-NETWORK = {4: RELAY_NETWORK, 6: RELAY_NETWORK_V6}
+NETWORK: dict[int, IPNetwork] = {4: RELAY_NETWORK, 6: RELAY_NETWORK_V6}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # Sourced by ./run and ./test: brings what they need, and only what is missing.
 # shellcheck shell=bash
 
-say() { printf '%s\n' "$*" >&2; }
+say() { printf '%s\n' "$@" >&2; }
 fail() { say "$0: $*"; exit 1; }
 
 need_root() {

@@ -32,7 +32,7 @@ from gatepost.sessions.portmap_values import (
 )
 from gatepost.wire import natpmp, pcp, upnp
 
-CHECK = 60.0  # seconds between looks whether the gateway still has the mapping
+CHECK = 30.0  # seconds between looks whether the gateway still has the mapping
 SETTLE = 5.0  # seconds between two mappings, whatever the gateway says about restarts
 RETRY_FIRST, RETRY_LONGEST = 30.0, 900.0  # seconds of rest when nobody gave us a port
 LATE_RENEW = 30.0  # seconds at least between two tries to renew
@@ -162,7 +162,7 @@ class PortMap:
         """Wait; a gateway that speaks unasked has just begun, which ends the rest soon."""
         while self._now < until and not self._look_wanted:
             heard = yield until
-            if isinstance(heard, natpmp.AddressAnswer | pcp.Announced):
+            if _is_news(heard):
                 until = min(until, self._now + SETTLE)
 
     def _keep(self, mapping: Mapping) -> Steps:
@@ -173,7 +173,7 @@ class PortMap:
             if self._look_wanted:
                 yield from self._look()
             verdict = self._ask.judge(heard, mapping)
-            if verdict is None and self._now >= check:
+            if verdict is None and (self._now >= check or _is_news(heard)):
                 verdict = yield from self._ask.check(mapping)
                 check = self._now + CHECK
             if verdict is Verdict.LOST:
@@ -196,6 +196,11 @@ class PortMap:
     def _pause_until(self, until: float) -> Steps:
         while self._now < until:
             yield until
+
+
+def _is_news(heard: Heard | None) -> bool:
+    """Say whether a gateway speaks unasked, as one that has just begun; by any protocol."""
+    return isinstance(heard, natpmp.AddressAnswer | pcp.Announced)
 
 
 def _read(packet: bytes, source: Endpoint, gateway: Gateway) -> Heard | None:

@@ -67,7 +67,8 @@ def make_world(one: Kind, two: Kind, network: tuple[int, float, float]) -> World
 
 
 def talk(world: World, seconds: float) -> None:
-    for _ in world.talk(*world.hosts, seconds):
+    one, two = world.hosts
+    for _ in world.talk(one, two, seconds):
         pass
 
 

@@ -189,8 +189,11 @@ class Paths:
                 if peer.is_watched(now):
                     self._touch(peer, now)
 
-    def probe(self, key: NodePublic, now: float) -> bytes | None:
-        """Ping a peer for somebody who waits; None when the peer has no disco key or no way."""
+    def probe(self, key: NodePublic, now: float, size: int = 0) -> bytes | None:
+        """Ping a peer for somebody who waits; None when the peer has no disco key or no way.
+
+        `size` is octets of the whole packet, 0 the smallest; DERP has no packets to size.
+        """
         peer = self._peers.get(key)
         if (
             peer is None
@@ -198,7 +201,7 @@ class Paths:
             or not (peer.direct or peer.relay or peer.region)
         ):
             return None
-        transaction = peer.probe(now)
+        transaction = peer.probe(now, size)
         self._touch(peer, now)
         return transaction
 

@@ -55,9 +55,14 @@ class Asking:
         if now - candidate.pinged >= interval:
             self.ping(candidate, now)
 
-    def ping_by(self, way: Way, now: float, *, asked_for: bool = False) -> bytes:
+    def ping_by(
+        self, way: Way, now: float, *, asked_for: bool = False, size: int = 0
+    ) -> bytes:
         """Ping by any way; return the transaction."""
-        return self._ping(way, now, asked_for=asked_for)
+        if not size or isinstance(way, ByDerp):
+            return self._ping(way, now, asked_for=asked_for)
+        padding = padding_for(size, way)
+        return self._ping(way, now, asked_for=asked_for, size=size, padding=padding)
 
     def measure(self, candidate: Candidate, now: float) -> None:
         """Ping with packets of several sizes; `on_pong` of a padded one says that it fits."""
@@ -72,9 +77,13 @@ class Asking:
             return False
         if self._node.own:
             self.send(CallMeMaybe(self._node.own), ByDerp(region, self.facts.key))
-        if now - self._node.own_at > OWN_FRESH:
-            self._node.out.append(Refresh())
+        self.refresh(now, OWN_FRESH)
         return bool(self._node.own)
+
+    def refresh(self, now: float, fresh: float) -> None:
+        """Ask STUN servers for our addresses if the last answer is older than `fresh` seconds."""
+        if now - self._node.own_at > fresh:
+            self._node.out.append(Refresh())
 
     def _ping(
         self, way: Way, now: float, *, asked_for: bool = False, size: int = 0, padding: int = 0

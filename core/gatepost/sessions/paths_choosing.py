@@ -18,6 +18,7 @@ from gatepost.sessions.paths_numbers import (
     DOUBT,
     HEARTBEAT,
     HEARTBEAT_RETRY,
+    OWN_DOUBTED,
     SESSION_ACTIVE,
     TRUST,
     UPGRADE,
@@ -84,6 +85,7 @@ class Choosing(Standing):
         self.in_doubt = True
         self._tries = 0
         self.seek_at = now
+        self._asking.refresh(now, OWN_DOUBTED)  # it may be our own address that has changed
         self._move()
 
     def _be_sure(self) -> None:

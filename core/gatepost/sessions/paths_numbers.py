@@ -33,6 +33,7 @@ WATCHED = 15.0  # seconds for which a peer that pings us has its counters read
 CANDIDATES = 50  # addresses kept per peer
 REMEMBERED_PINGS = 16
 OWN_FRESH = 27.0  # seconds for which our addresses from STUN are told without asking again
+OWN_DOUBTED = 2.0  # seconds for the same when a path has broken
 POLL_OVERDUE = 1.0  # seconds between readings of the device while a heartbeat is unanswered
 POLL_WATCHED = 5.0  # seconds between them while any peer has traffic
 POLL_IDLE = 60.0  # seconds between them otherwise, only to set right what roamed unseen

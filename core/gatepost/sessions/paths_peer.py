@@ -212,11 +212,11 @@ class PeerPath(Choosing):
         elif now >= self.upgrade_at:
             self._look_for_better(now)
 
-    def probe(self, now: float) -> bytes:
+    def probe(self, now: float, size: int = 0) -> bytes:
         """Ping the peer by the path in use for somebody who waits; return the transaction."""
         self.on_traffic(now)
         way = self._best.way if self._best else ByDerp(self.region, self.facts.key)
-        return self._asking.ping_by(way, now, asked_for=True)
+        return self._asking.ping_by(way, now, asked_for=True, size=size)
 
     # --- how it is done ----------------------------------------------------------
 

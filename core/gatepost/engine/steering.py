@@ -149,7 +149,7 @@ def _here(addresses: frozenset[IPAddress]) -> Iterator[str]:
     for version, kind in ((4, "ipv4_addr"), (6, "ipv6_addr")):
         held = sorted(a.packed for a in addresses if a.version == version)
         yield f"set here{version} {{"
-        yield f"\ttype {kind}"
+        yield f"\ttype {kind}; flags constant"
         if held:
             yield f"\telements = {{ {', '.join(str(ip_address(a)) for a in held)} }}"
         yield "}"

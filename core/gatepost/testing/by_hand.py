@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from typing import Literal
 
 from gatepost.testing.lab_boxes import wait_for
 from gatepost.testing.netns import Machine, patient
@@ -34,10 +35,11 @@ def tunnel_v6(site: Site) -> IPv6Address:
     return IPv6Address(f"fd0b::{site.number:x}")
 
 
-def connect_by_hand(sites: Sequence[Site], *, userspace: bool) -> None:
+def connect_by_hand(sites: Sequence[Site], *, userspace: bool, outer: Literal[4, 6] = 4) -> None:
     """Connect all boxes with each other and route between their LANs.
 
-    `userspace` takes wireguard-go, else the kernel's. Raises LabError.
+    `userspace` takes wireguard-go, else the kernel's; `outer` is the IP version that the
+    boxes reach each other by. Raises LabError.
     """
     keys = {site.name: _make_keys(site.box) for site in sites}
     for site in sites:
@@ -55,7 +57,7 @@ def connect_by_hand(sites: Sequence[Site], *, userspace: bool) -> None:
         box.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
         for peer in sites:
             if peer is not site:
-                _add_peer(box, peer, keys[peer.name].public)
+                _add_peer(box, peer, keys[peer.name].public, outer)
 
 
 def _make_keys(box: Machine) -> _Keys:
@@ -79,11 +81,12 @@ def _make_device(box: Machine, *, userspace: bool) -> None:
     )
 
 
-def _add_peer(box: Machine, peer: Site, public_key: str) -> None:
+def _add_peer(box: Machine, peer: Site, public_key: str, outer: Literal[4, 6]) -> None:
+    address = f"[{peer.public_v6}]" if outer == 6 else str(peer.public_v4)  # noqa: PLR2004  # IPv6
     allowed = f"{tunnel_v4(peer)},{tunnel_v6(peer)},{peer.lan_v4},{peer.lan_v6}"
     box.run(
         *("wg", "set", DEVICE, "peer", public_key, "allowed-ips", allowed),
-        *("endpoint", f"{peer.public_v4}:{PORT}"),
+        *("endpoint", f"{address}:{PORT}"),
     )
     box.ip(f"route add {peer.lan_v4} dev {DEVICE}", f"route add {peer.lan_v6} dev {DEVICE}")
 

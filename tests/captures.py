@@ -31,12 +31,12 @@ from gatepost.policy.attributes import SUGGEST_EXIT_NODE
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.directory import Directory
 from gatepost.policy.document import Policy
+from gatepost.policy.domains import check_domains
 from gatepost.policy.intervals import span_of, text_of
 from gatepost.policy.inventory import EXIT, NOBODY, Inventory, Machine, Member, Role, Tailnet
+from gatepost.policy.read import read
 from gatepost.policy.refusal import PolicyRefusedError
 from gatepost.policy.routing import Precedence, routes_of
-from gatepost.policy.domains import check_domains
-from gatepost.policy.read import read
 from gatepost.wire.go_json import write_json
 
 Json = dict[str, Any]  # a capture, or a part of one
@@ -98,7 +98,6 @@ def compare(case: Case) -> list[str]:
     refusal: PolicyRefusedError | None = None
     try:
         policy = read(case.json["policy"])
-        made = inventory(case, policy)
         domains = {case.json["tailnet"]["owner"].rpartition("@")[2]}
         check_domains(policy, domains).settle()
     except PolicyRefusedError as error:
@@ -131,13 +130,15 @@ def _compare_nodes(case: Case, policy: Policy) -> Iterator[str]:
                 yield f"{name}: {what}: {_difference(ours, theirs)}"
 
 
-def _difference(ours: Any, theirs: Any) -> str:  # noqa: ANN401  # sets, mappings or lists
+def _difference(ours: Any, theirs: Any) -> str:  # sets, mappings or lists
     if isinstance(ours, dict) and isinstance(theirs, dict):
         keys = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
         parts = [f"{k}: {ours.get(k)} instead of {theirs.get(k)}" for k in keys]
         return "; ".join(parts)
     if isinstance(ours, frozenset) and isinstance(theirs, frozenset):
-        return f"too much {sorted(ours - theirs, key=str)}, missing {sorted(theirs - ours, key=str)}"
+        return (
+            f"too much {sorted(ours - theirs, key=str)}, missing {sorted(theirs - ours, key=str)}"
+        )
     return f"{ours} instead of {theirs}"
 
 
@@ -260,6 +261,12 @@ def _own(compiled: Compiled, number: int) -> list[str]:
     return [str(ip_network(a)) for a in compiled.addresses.of(number)]
 
 
+def _shared(compiled: Compiled, viewer: int, other: int) -> list[str]:
+    """Return the other's addresses that are of use: none of IPv4 if the viewer has none."""
+    has_ipv4 = not compiled.attributes.without_ipv4 >> viewer & 1
+    return [a for a in _own(compiled, other) if has_ipv4 or ":" in a]
+
+
 def _allowed(compiled: Compiled, number: int) -> frozenset[str]:
     """Return what a node carries itself, whether or not it is the first to do so."""
     machine = compiled.machines[number]
@@ -271,7 +278,7 @@ def _peers(
     compiled: Compiled, number: int, order: Precedence, names: Mapping[int, str]
 ) -> dict[str, object]:
     view = compiled.view(number)
-    routes = routes_of(view, order, number)
+    routes = routes_of(view, order, view.peers)
     found: dict[str, object] = {}
     for other, name in names.items():
         if view.sees(other):
@@ -280,7 +287,7 @@ def _peers(
             is_exit = bool(view.exits >> other & 1)
             exits = [str(r) for r in EXIT] if is_exit else []
             found[name] = (
-                frozenset((*_own(compiled, other), *subnets, *exits)),
+                frozenset((*_shared(compiled, number, other), *subnets, *exits)),
                 frozenset(subnets),
                 frozenset(compiled.machines[other].tags),
                 {SUGGEST_EXIT_NODE: None} if is_exit else {},

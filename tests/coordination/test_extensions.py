@@ -10,7 +10,6 @@ from tests.coordination.makers import MESH, NOW, make_node, make_report, make_wo
 
 from gatepost.coordination.delta import Messages
 from gatepost.coordination.extensions import Extensions, load_extensions
-from gatepost.coordination.policy.everybody import Everybody
 from gatepost.coordination.settings import parse_settings
 from gatepost.errors import SettingsError
 from gatepost.hookspecs import MapItem
@@ -32,7 +31,7 @@ def fail(node: Node, nodes: tuple[Node, ...], settings: object) -> tuple[MapItem
 def test_what_a_plugin_says_is_a_capability_of_the_node(caplog: pytest.LogCaptureFixture) -> None:
     world = make_world(make_node(1), make_node(2), reports={1: make_report(1)})
     extensions = Extensions({"bad": fail, "good": greet}, {"bad": 0, "good": "hi"}, "mesh.example")
-    messages = Messages(MESH, Everybody(), extensions.items)
+    messages = Messages(MESH, extensions.items)
 
     with caplog.at_level(logging.ERROR):
         first = read_json(messages.first(world, 1, NOW, "")[4:], MapResponse)

@@ -21,7 +21,6 @@ from tests.coordination.makers import (
 
 from gatepost.coordination.delta import Messages
 from gatepost.coordination.ledger import Decision, Ledger
-from gatepost.coordination.policy.everybody import Everybody
 from gatepost.coordination.presence import GRACE, START_GRACE, Presences
 from gatepost.coordination.records import DropNode, Edit, PutNode, PutUser
 from gatepost.coordination.stream import BATCH, KEEP_ALIVE, KEEP_ALIVE_JITTER, Streams
@@ -75,7 +74,7 @@ async def running_bed(path: Path) -> AsyncGenerator[Bed]:
         await ledger.change(lambda _: Decision(None, (PutUser(ALICE), *nodes, ephemeral)))
         clock = Clock()
         presences = Presences(ledger, clock, EPHEMERAL)
-        messages = Messages(MESH, Everybody(), lambda _world, _node: ())
+        messages = Messages(MESH, lambda _world, _node: ())
         streams = Streams(ledger, messages, presences, clock, lambda: 0.5)
         async with asyncio.TaskGroup() as group:
             running = group.create_task(streams.run())

@@ -80,7 +80,7 @@ def test_a_carried_prefix_leads_to_its_first_carrier_only() -> None:
     assert world.nodes[1].routes == (NET, EXIT)
     assert world.nodes[2].routes == (EXIT,)
     assert world.nodes[1].primary_routes == (NET,)
-    assert world.subnets == (NET,)
+    assert tuple(world.precedence) == (NET,)
 
 
 def test_a_prefix_moves_when_its_carrier_goes_and_stays_when_it_comes_back() -> None:
@@ -97,7 +97,7 @@ def test_a_prefix_that_is_no_longer_announced_leads_nowhere() -> None:
     silent = world.with_node(replace(world.nodes[1], report=make_report(1)))
 
     assert silent.nodes[1].routes == ()
-    assert silent.subnets == ()
+    assert not silent.precedence
 
 
 def test_a_prefix_that_is_no_longer_approved_leads_nowhere() -> None:

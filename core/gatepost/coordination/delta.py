@@ -1,9 +1,9 @@
 """Joins encoded nodes into messages: the first one, and what changed since.
 
 Most viewers get equal bytes, so a message is made once per (old world, new
-world, group of the policy) and once more for each viewer that is itself among
-what changed. The work of a change is what changed plus one comparison of
-object identities per node.
+world, group of equal rights) and once more for each viewer that is itself among
+what changed. The work of a change is what changed, plus one comparison of
+object identities per node, once for all viewers.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 
 from gatepost.coordination import mapper
 from gatepost.coordination.mapper import Mesh
-from gatepost.coordination.policy.everybody import Policy
+from gatepost.coordination.sight import Group, Sight, group_of
 from gatepost.coordination.world import Node, World
 from gatepost.hookspecs import MapItem
 from gatepost.model.keys import MachinePublic, NodePublic
+from gatepost.policy.directory import Machines
+from gatepost.policy.filters import Filter
+from gatepost.policy.intervals import bits, bits_of
 from gatepost.wire.go_json import write_json
 from gatepost.wire.map_frames import write_frame
 
@@ -42,28 +45,30 @@ class Difference:
 class Messages:
     """Makes messages and remembers their parts as long as they can be of use."""
 
-    def __init__(self, mesh: Mesh, policy: Policy, items: Items) -> None:
+    def __init__(self, mesh: Mesh, items: Items) -> None:
         self._mesh = mesh
-        self._policy = policy
         self._items = items
-        self._peers: dict[int, tuple[Node, bytes]] = {}
+        self._peers: dict[int, tuple[Node, dict[Sight, bytes]]] = {}
         self._differences: dict[Hashable, Difference] = {}
         self._shared: dict[Hashable, bytes] = {}
+        self._moved: dict[int, Machines] = {}  # by the old world's generation
         self._latest = -1
 
     def first(self, world: World, viewer: int, now: float, compress: str) -> bytes:
         """Return the frame with the whole map of a viewer that is in the world."""
         node = world.nodes[viewer]
-        group = self._policy.group(world, node)
-        peers = [n for n in self._visible(world, group) if n.id != viewer]
+        group = group_of(world, viewer)
+        peers = [world.nodes[i] for i in bits(group.visible) if i != viewer]
         parts = [
             b'"Node":' + self._self_json(world, node),
             _members(write_json(mapper.settings_of(self._mesh, now))),
             b'"UserProfiles":' + write_json(mapper.profiles(world, (node, *peers))),
-            b'"PacketFilters":' + self._rules(world, group),
+            b'"PacketFilters":' + _filter_json({}, {"base": (), **group.filter}),
+            _ssh_json(world, viewer),
         ]
         if peers:
-            parts.append(b'"Peers":[' + b",".join(map(self._peer_json, peers)) + b"]")
+            encoded = (self._peer_json(n, group.sight(n.id)) for n in peers)
+            parts.append(b'"Peers":[' + b",".join(encoded) + b"]")
         return write_frame(_message(parts), compress)
 
     def eviction(
@@ -81,69 +86,77 @@ class Messages:
         about the new self, which is not its own.
         """
         self._forget(new)
-        before, after = old.nodes[viewer], new.nodes[viewer]
-        groups = self._policy.group(old, before), self._policy.group(new, after)
+        groups = group_of(old, viewer), group_of(new, viewer)
         place = old.generation, *groups
         difference = self._differences.get(place)
         if difference is None:
             difference = self._difference(old, new, groups)
             self._differences[place] = difference
-        is_own = before is not after and key == after.record.key
-        own = self._own_change(old, new, viewer) if is_own else b""
+        is_own = key == new.nodes[viewer].record.key
+        own = self._own_change(old, new, viewer) if is_own else []
         if not own and viewer not in difference.subjects:
             frame = self._shared.get((compress, *place))
             if frame is None:
                 frame = _frame(_message(_parts(difference)), compress)
                 self._shared[compress, *place] = frame
             return frame
-        return _frame(_message([own, *_parts(_without(difference, viewer))]), compress)
+        return _frame(_message([*own, *_parts(_without(difference, viewer))]), compress)
 
     def _forget(self, new: World) -> None:
         if new.generation != self._latest:
             self._latest = new.generation
             self._differences.clear()
             self._shared.clear()
+            self._moved.clear()
             if len(self._peers) > len(new.nodes) + len(new.nodes) // 4:
                 self._peers = {i: p for i, p in self._peers.items() if i in new.nodes}
 
-    def _difference(self, old: World, new: World, groups: tuple[Hashable, Hashable]) -> Difference:
-        before = {n.id: n for n in self._visible(old, groups[0])}
-        after = {n.id: n for n in self._visible(new, groups[1])}
+    def _difference(self, old: World, new: World, groups: tuple[Group, Group]) -> Difference:
+        before, after = groups
+        added = after.visible & ~before.visible
+        both = after.visible & before.visible
+        moved = both & (self._moved_between(old, new) | before.differs_in(after))
         changed: dict[int, bytes] = {}
         patched: dict[int, bytes] = {}
-        for i, node in after.items():
-            known = before.get(i)
-            if known is node:
-                continue
-            patch = None if known is None else self._patch(known, node)
+        for i in bits(added | moved):
+            patch = None
+            if moved >> i & 1:
+                patch = self._patch(old.nodes[i], before.sight(i), new.nodes[i], after.sight(i))
             if patch is None:
-                changed[i] = self._peer_json(node)
+                changed[i] = self._peer_json(new.nodes[i], after.sight(i))
             elif patch:
                 patched[i] = patch
-        old_rules, new_rules = self._rules(old, groups[0]), self._rules(new, groups[1])
         return Difference(
-            removed=tuple(i for i in before if i not in after),
+            removed=tuple(bits(before.visible & ~after.visible)),
             changed=changed,
             patched=patched,
-            profiles=self._profiles(old, new, before.values(), [after[i] for i in changed]),
-            rules=b"" if old_rules == new_rules else new_rules,
+            profiles=self._profiles(old, new, before.visible, [new.nodes[i] for i in changed]),
+            rules=_filter_change(before, after),
         )
 
-    def _patch(self, old: Node, new: Node) -> bytes | None:
+    def _moved_between(self, old: World, new: World) -> Machines:
+        """Return the nodes that are not the same object in both worlds."""
+        found = self._moved.get(old.generation)
+        if found is None:
+            known = old.nodes
+            found = bits_of(i for i, n in new.nodes.items() if known.get(i) is not n)
+            self._moved[old.generation] = found
+        return found
+
+    def _patch(self, old: Node, old_sight: Sight, new: Node, new_sight: Sight) -> bytes | None:
         """Return the small change as JSON, b"" if peers see no change, None if it is not small."""
-        before, after = mapper.peer(old, self._mesh), mapper.peer(new, self._mesh)
+        before = mapper.peer(old, self._mesh, old_sight)
+        after = mapper.peer(new, self._mesh, new_sight)
         if before == after:
             return b""
         change = mapper.patch(before, after)
         return None if change is None else write_json(change)
 
-    def _profiles(
-        self, old: World, new: World, before: Iterable[Node], changed: list[Node]
-    ) -> bytes:
+    def _profiles(self, old: World, new: World, before: Machines, changed: list[Node]) -> bytes:
         """Return users that no node belonged to before, and those that changed themselves."""
         wanted = {mapper.profile_id(n) for n in changed}
         if wanted:
-            wanted -= {mapper.profile_id(n) for n in before}
+            wanted -= {mapper.profile_id(old.nodes[i]) for i in bits(before)}
         if old.records.users is not new.records.users:
             known = old.records.users
             wanted |= {i for i, u in new.records.users.items() if i in known and known[i] is not u}
@@ -151,27 +164,58 @@ class Messages:
             return b""
         return write_json([mapper.profile(new.records.users, i) for i in sorted(wanted)])
 
-    def _own_change(self, old: World, new: World, viewer: int) -> bytes:
-        before = self._self_json(old, old.nodes[viewer])
-        after = self._self_json(new, new.nodes[viewer])
-        return b"" if before == after else b'"Node":' + after
-
-    def _visible(self, world: World, group: Hashable) -> list[Node]:
-        return [n for n in world.nodes.values() if self._policy.sees(world, group, n)]
-
-    def _rules(self, world: World, group: Hashable) -> bytes:
-        return b'{"base":' + write_json(self._policy.rules(world, group)) + b"}"
+    def _own_change(self, old: World, new: World, viewer: int) -> list[bytes]:
+        """Return what a viewer must learn about itself, as members of the message."""
+        is_same_node = old.nodes[viewer] is new.nodes[viewer]
+        one, other = old.rights.compiled, new.rights.compiled
+        if is_same_node and one is other:
+            return []
+        found: list[bytes] = []
+        if not (is_same_node and one.attributes.is_same(other.attributes, viewer)):
+            before = self._self_json(old, old.nodes[viewer])
+            after = self._self_json(new, new.nodes[viewer])
+            found += [b'"Node":' + after] if before != after else []
+        ssh = _ssh_json(new, viewer)
+        if ssh != _ssh_json(old, viewer):
+            found.append(ssh or b'"SSHPolicy":{"rules":[]}')
+        return found
 
     def _self_json(self, world: World, node: Node) -> bytes:
-        return write_json(mapper.myself(node, self._mesh, self._items(world, node)))
+        compiled = world.rights.compiled
+        return write_json(mapper.myself(node, self._mesh, compiled, self._items(world, node)))
 
-    def _peer_json(self, node: Node) -> bytes:
+    def _peer_json(self, node: Node, sight: Sight) -> bytes:
         kept = self._peers.get(node.id)
-        if kept is not None and kept[0] is node:
-            return kept[1]
-        encoded = mapper.peer_json(node, self._mesh)
-        self._peers[node.id] = node, encoded
+        if kept is None or kept[0] is not node:
+            kept = node, {}
+            self._peers[node.id] = kept
+        encoded = kept[1].get(sight)
+        if encoded is None:
+            encoded = write_json(mapper.peer(node, self._mesh, sight))
+            kept[1][sight] = encoded
         return encoded
+
+
+def _ssh_json(world: World, viewer: int) -> bytes:
+    """Return who may sign in to a node, b"" for one that offers no SSH or has no rules."""
+    if not world.nodes[viewer].report.hostinfo.ssh_host_keys:
+        return b""
+    rules = world.rights.compiled.ssh_rules(viewer)
+    return b"" if rules is None else b'"SSHPolicy":' + write_json({"rules": rules})
+
+
+def _filter_change(before: Group, after: Group) -> bytes:
+    """Return the parts of the filter that are new, and null for those that are gone."""
+    if before.filter_key == after.filter_key and before.filter == after.filter:
+        return b""
+    return _filter_json(before.filter, after.filter)
+
+
+def _filter_json(before: Filter, after: Filter) -> bytes:
+    """Return the parts that differ as JSON, b"" if none does."""
+    gone: dict[str, object] = dict.fromkeys(before.keys() - after.keys())
+    parts = gone | {k: rules for k, rules in after.items() if before.get(k) != rules}
+    return write_json(parts) if parts else b""
 
 
 def _parts(difference: Difference) -> list[bytes]:

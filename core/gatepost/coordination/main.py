@@ -28,7 +28,6 @@ from gatepost.coordination.listen import state_directory, tcp_socket, udp_socket
 from gatepost.coordination.logins import Logins
 from gatepost.coordination.machine import MachineApi
 from gatepost.coordination.mapper import Mesh
-from gatepost.coordination.policy.everybody import Everybody
 from gatepost.coordination.presence import Presences
 from gatepost.coordination.registrar import Registrar
 from gatepost.coordination.relay_guard import RelayGuard
@@ -96,7 +95,7 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
         mesh = _mesh(settings, certificate.pin)
         ledger = _open_ledger(directory / DATABASE, stack)
         extensions = load_extensions(entry_points(group="gatepost.plugins"), settings)
-        messages = Messages(mesh, Everybody(), extensions.items)
+        messages = Messages(mesh, extensions.items)
         presences = Presences(ledger, loop.time, settings.ephemeral_timeout)
         streams = Streams(ledger, messages, presences, loop.time, _fraction)
         logins = Logins(lambda: ledger.now, lambda: secrets.token_urlsafe(18))

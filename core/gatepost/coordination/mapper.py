@@ -1,7 +1,6 @@
 """Turns nodes of the world into what clients read. Pure.
 
-Nodes are turned into JSON one by one, once for everybody: `peer_json`. Who
-keeps the bytes, and joins them into messages, is `delta`.
+Who keeps the bytes, and joins them into messages, is `delta`.
 Source: protocol document 1.10, 6.2 and 8.1.
 """
 
@@ -15,12 +14,15 @@ from typing import Any
 import msgspec
 
 from gatepost.coordination.records import NOBODY, User
+from gatepost.coordination.routes import EXIT
+from gatepost.coordination.sight import Sight
 from gatepost.coordination.times import wire_time
 from gatepost.coordination.world import Node, World
 from gatepost.hookspecs import MapItem
 from gatepost.model.keys import MachinePublic, NodePublic
+from gatepost.policy.attributes import SUGGEST_EXIT_NODE
+from gatepost.policy.compiled import Compiled
 from gatepost.wire.derp_map import DerpMap
-from gatepost.wire.go_json import write_json
 from gatepost.wire.hostinfo import Hostinfo, NetInfo
 from gatepost.wire.netmap import (
     CapMap,
@@ -35,14 +37,6 @@ from gatepost.wire.netmap import (
 # Ids of users are small; these two can never be one of them. Both fit a float64.
 TAGGED_DEVICES = 1 << 52
 LONG_AGO = datetime.fromisoformat("2000-01-01T00:00:00Z")
-
-_BASE_CAPABILITIES: CapMap = {
-    "https://tailscale.com/cap/file-sharing": None,
-    "probe-udp-lifetime": None,
-    "store-appc-routes": None,
-    "disable-captive-portal-detection": None,  # it asks hosts of another company
-    "default-auto-update": [False],
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +54,12 @@ class Mesh:
         return f"{node.record.label}.{self.domain}."
 
 
-def peer(node: Node, mesh: Mesh) -> MapNode:
-    """Return a node as all others see it."""
+def peer(node: Node, mesh: Mesh, sight: Sight) -> MapNode:
+    """Return a node as another sees it."""
     record, report, presence = node.record, node.report, node.presence
-    addresses = _addresses(node)
+    addresses = _addresses(node, has_ipv4=sight.has_ipv4)
+    routes = tuple(map(str, sight.routes))
+    exits = tuple(str(r) for r in node.carried if r in EXIT) if sight.is_exit else ()
     return MapNode(
         id=record.id,
         stable_id=stable_id(record.id),
@@ -74,28 +70,30 @@ def peer(node: Node, mesh: Mesh) -> MapNode:
         machine=record.machine,
         disco_key=report.disco,
         addresses=addresses,
-        allowed_ips=addresses + tuple(map(str, node.routes)),
+        allowed_ips=addresses + routes + exits,
         endpoints=report.endpoints or None,
         home_derp=report.home_derp,
         hostinfo=visible_hostinfo(report.hostinfo),
         created=wire_time(record.created),
         cap=report.version,
         tags=record.tags or None,
-        primary_routes=tuple(map(str, node.primary_routes)) or None,
+        primary_routes=routes or None,
         last_seen=None if presence.online else wire_time(report.last_seen),
         online=presence.online,
         machine_authorized=True,
         expired=presence.expired,
+        cap_map={SUGGEST_EXIT_NODE: None} if sight.is_exit else None,
     )
 
 
-def myself(node: Node, mesh: Mesh, items: Iterable[MapItem]) -> MapNode:
+def myself(node: Node, mesh: Mesh, compiled: Compiled, items: Iterable[MapItem]) -> MapNode:
     """Return a node as it sees itself.
 
     Endpoints, relay and presence are left out: the node knows them better, and
     each new self makes the client build everything anew.
     """
-    own = peer(node, mesh)
+    has_ipv4 = not compiled.attributes.without_ipv4 >> node.id & 1
+    own = peer(node, mesh, Sight(routes=node.primary_routes, has_ipv4=has_ipv4))
     carried = tuple(str(p) for p in node.carried)
     return msgspec.structs.replace(
         own,
@@ -105,7 +103,7 @@ def myself(node: Node, mesh: Mesh, items: Iterable[MapItem]) -> MapNode:
         last_seen=None,
         online=None,
         allowed_ips=(own.addresses or ()) + carried,
-        cap_map=capabilities(mesh, items),
+        cap_map=capabilities(compiled.capabilities(node.id), mesh, items),
     )
 
 
@@ -122,9 +120,9 @@ def evicted(key: NodePublic, machine: MachinePublic, node_id: int) -> MapNode:
     )
 
 
-def capabilities(mesh: Mesh, items: Iterable[MapItem]) -> CapMap:
+def capabilities(granted: CapMap, mesh: Mesh, items: Iterable[MapItem]) -> CapMap:
     """Return what a node may do; an item of a plugin is a capability with one value, or none."""
-    found: dict[str, list[Any] | None] = dict(_BASE_CAPABILITIES)
+    found: dict[str, list[Any] | None] = dict(granted)
     found["tailnet-display-name"] = [mesh.domain]
     for item in items:
         found[item.name] = [item.value] if item.value else None
@@ -228,14 +226,10 @@ def settings_of(mesh: Mesh, now: float) -> MapResponse:
     )
 
 
-def peer_json(node: Node, mesh: Mesh) -> bytes:
-    return write_json(peer(node, mesh))
-
-
 def stable_id(node_id: int) -> str:
     return f"n{node_id}CNTRL"
 
 
-def _addresses(node: Node) -> tuple[str, str]:
+def _addresses(node: Node, *, has_ipv4: bool) -> tuple[str, ...]:
     v4, v6 = node.record.addresses
-    return f"{v4}/32", f"{v6}/128"
+    return (f"{v4}/32", f"{v6}/128") if has_ipv4 else (f"{v6}/128",)

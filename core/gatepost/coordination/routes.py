@@ -62,7 +62,14 @@ def carried(
 def primaries(
     carriers: Iterable[Carrier], incumbents: Mapping[IPNetwork, int]
 ) -> Mapping[IPNetwork, int]:
-    """Choose one node for each prefix that is no default route.
+    """Choose one node for each prefix that is no default route: the first by precedence."""
+    return {p: ids[0] for p, ids in precedence(carriers, incumbents).items()}
+
+
+def precedence(
+    carriers: Iterable[Carrier], incumbents: Mapping[IPNetwork, int]
+) -> Mapping[IPNetwork, tuple[int, ...]]:
+    """Order the nodes of each prefix that is no default route, the best first.
 
     Who has it keeps it while it carries it and is not offline; then comes the
     online node with the lowest id; a prefix whose carriers are all offline
@@ -73,8 +80,9 @@ def primaries(
         for prefix in carrier.routes:
             if prefix not in EXIT:
                 candidates.setdefault(prefix, []).append(carrier)
-    return {p: _choose(c, incumbents.get(p)) for p, c in candidates.items()}
+    return {p: _ordered(c, incumbents.get(p)) for p, c in candidates.items()}
 
 
-def _choose(candidates: list[Carrier], incumbent: int | None) -> int:
-    return min(candidates, key=lambda c: (c.online is False, c.id != incumbent, c.id)).id
+def _ordered(candidates: list[Carrier], incumbent: int | None) -> tuple[int, ...]:
+    ranked = sorted(candidates, key=lambda c: (c.online is False, c.id != incumbent, c.id))
+    return tuple(c.id for c in ranked)

@@ -11,9 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from gatepost.coordination.policy.inventory import approved_without_asking, machine_of
+from gatepost.coordination.policy.rights import NOBODYS, Rights
 from gatepost.coordination.records import NodeRecord, Records, Report
-from gatepost.coordination.routes import EXIT, Carrier, carried, primaries
+from gatepost.coordination.routes import EXIT, Carrier, carried, precedence
 from gatepost.model.netmap import IPNetwork
+from gatepost.policy.intervals import Span, span_of
+from gatepost.policy.inventory import Machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +30,16 @@ class Presence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One node of the world. `routes` are the prefixes that lead to it, beside its addresses."""
+    """One node of the world. `routes` are the prefixes that lead to it, beside its addresses.
+
+    `approved` are those of its announced routes that the policy approves by itself.
+    """
 
     record: NodeRecord
     report: Report = field(default_factory=Report)
     presence: Presence = field(default_factory=Presence)
     routes: tuple[IPNetwork, ...] = ()
+    approved: tuple[IPNetwork, ...] = ()
 
     @property
     def id(self) -> int:
@@ -44,7 +52,7 @@ class Node:
     @property
     def carried(self) -> tuple[IPNetwork, ...]:
         """Announced and approved, whether or not another node has precedence."""
-        return carried(self.report.routes, self.record.approved_routes)
+        return carried(self.report.routes, (*self.record.approved_routes, *self.approved))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +62,11 @@ class World:
     generation: int = 0
     records: Records = field(default_factory=Records)
     nodes: Mapping[int, Node] = field(default_factory=lambda: MappingProxyType({}))
-    primaries: Mapping[IPNetwork, int] = field(default_factory=lambda: MappingProxyType({}))
-    subnets: tuple[IPNetwork, ...] = ()  # every carried prefix but the default routes, sorted
+    precedence: Mapping[IPNetwork, tuple[int, ...]] = field(  # who carries it, best first
+        default_factory=lambda: MappingProxyType({})
+    )
+    spans: Mapping[Span, IPNetwork] = field(default_factory=lambda: MappingProxyType({}))
+    rights: Rights = field(default_factory=lambda: NOBODYS)
 
     @classmethod
     def of(cls, records: Records, reports: Mapping[int, Report], now: float) -> World:
@@ -68,7 +79,17 @@ class World:
             )
             for i, r in sorted(records.nodes.items())
         }
-        return _settled(cls(records=records, nodes=nodes), nodes)
+        return _under_new_rights(cls(generation=-1, records=records), nodes, records)
+
+    @property
+    def order(self) -> Mapping[Span, tuple[int, ...]]:
+        """The precedence, as the policy names prefixes."""
+        return {span: self.precedence[prefix] for span, prefix in self.spans.items()}
+
+    @property
+    def primaries(self) -> Mapping[IPNetwork, int]:
+        """The node that carries each prefix for everybody whom the policy does not steer."""
+        return {p: ids[0] for p, ids in self.precedence.items()}
 
     def with_records(
         self, records: Records, touched: Mapping[int, Report | None], now: float
@@ -91,6 +112,9 @@ class World:
             elif old.record is not record:
                 presence = replace(old.presence, expired=expired)
                 nodes[i] = replace(old, record=record, presence=presence)
+        is_ruled_anew = records.policy is not self.records.policy
+        if is_ruled_anew or records.users is not self.records.users:
+            return _under_new_rights(self, nodes, records)
         return self._next(nodes, touched, records)
 
     def with_node(self, node: Node) -> World:
@@ -100,17 +124,52 @@ class World:
         return self._next(nodes, (node.id,), self.records)
 
     def _next(self, nodes: dict[int, Node], touched: Iterable[int], records: Records) -> World:
-        world = replace(self, generation=self.generation + 1, records=records, nodes=nodes)
+        touched = tuple(touched)
+        _approve(nodes, touched, self.rights)
+        changes = {i: _machine(nodes[i], self.rights) if i in nodes else None for i in touched}
+        world = replace(
+            self,
+            generation=self.generation + 1,
+            records=records,
+            nodes=nodes,
+            rights=self.rights.with_machines(changes),
+        )
         versions = (n for i in touched for n in (self.nodes.get(i), nodes.get(i)) if n is not None)
         return _settled(world, nodes) if any(map(_routing, versions)) else world
+
+
+def _under_new_rights(old: World, nodes: dict[int, Node], records: Records) -> World:
+    """Return the world under another policy, or with other users: everything is compiled."""
+    rights = Rights.of(records.policy, records.users)
+    _approve(nodes, nodes, rights)
+    world = replace(old, generation=old.generation + 1, records=records, nodes=nodes)
+    machines = {i: _machine(n, rights) for i, n in nodes.items()}
+    return replace(_settled(world, nodes), rights=rights.with_machines(machines))
 
 
 def is_expired(record: NodeRecord, now: float) -> bool:
     return record.key_expiry is not None and record.key_expiry <= now
 
 
+def _approve(nodes: dict[int, Node], touched: Iterable[int], rights: Rights) -> None:
+    """Give nodes (in `nodes`, the copy) the routes that the policy approves without asking."""
+    for i in tuple(touched):
+        node = nodes.get(i)
+        if node is None:
+            continue
+        members = rights.inventory.members
+        approved = approved_without_asking(node.record, node.report, rights.policy, members)
+        if approved != node.approved:
+            nodes[i] = replace(node, approved=approved)
+
+
+def _machine(node: Node, rights: Rights) -> Machine:
+    routes = () if node.presence.expired else node.carried
+    return machine_of(node.record, node.report, routes, rights.policy)
+
+
 def _routing(node: Node) -> bool:
-    return bool(node.record.approved_routes or node.routes)
+    return bool(node.record.approved_routes or node.approved or node.routes)
 
 
 def _settled(world: World, nodes: dict[int, Node]) -> World:
@@ -121,11 +180,13 @@ def _settled(world: World, nodes: dict[int, Node]) -> World:
         for n in routers
         if not n.presence.expired
     ]
-    chosen = primaries(carriers, world.primaries)
+    order = precedence(carriers, world.primaries)
     offered = {c.id: c.routes for c in carriers}
     for node in routers:
-        routes = tuple(p for p in offered.get(node.id, ()) if p in EXIT or chosen.get(p) == node.id)
+        routes = tuple(
+            p for p in offered.get(node.id, ()) if p in EXIT or order.get(p, (0,))[0] == node.id
+        )
         if routes != node.routes:
             nodes[node.id] = replace(node, routes=routes)
-    subnets = tuple(sorted(chosen, key=lambda p: (p.version, int(p.network_address), p.prefixlen)))
-    return replace(world, nodes=nodes, primaries=chosen, subnets=subnets)
+    spans = {span_of(p): p for p in sorted(order, key=span_of)}
+    return replace(world, nodes=nodes, precedence=order, spans=spans)

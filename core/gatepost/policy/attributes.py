@@ -55,6 +55,18 @@ class Attributes:
                 found[_FUNNEL_WITHOUT_HTTPS] = None
         return found
 
+    def is_same(self, other: Attributes, machine_id: int) -> bool:
+        """Say whether a machine has the same capabilities by both, itself being the same."""
+        if self is other:
+            return True
+        if (
+            self._policy is not other._policy
+            or self._inventory.members is not other._inventory.members
+        ):
+            return False
+        pairs = zip(self._entries, other._entries, strict=True)
+        return not any((one[1] ^ two[1]) >> machine_id & 1 for one, two in pairs)
+
     def _of_policy(self, machine_id: int) -> Iterable[str]:
         if self._policy.randomize_client_port:
             yield "randomize-client-port"
@@ -72,9 +84,7 @@ class Attributes:
         return found
 
 
-def _targets(
-    selectors: Iterable[Selector], directory: Directory, expander: Expander
-) -> Machines:
+def _targets(selectors: Iterable[Selector], directory: Directory, expander: Expander) -> Machines:
     found = 0
     for selector in selectors:
         part = expander.expand(selector)

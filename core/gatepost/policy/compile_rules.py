@@ -40,7 +40,9 @@ INTERNET = Intervals.of([
 INTERNET_TEXTS = tuple(f"{address_of(first)}-{address_of(last)}" for first, last in INTERNET)
 
 # What holds in a policy that has neither `acls` nor `grants`.
-_EVERYBODY = Acl(sources=(Everything(),), destinations=(Destination(who=Everything()),), postures=())
+_EVERYBODY = Acl(
+    sources=(Everything(),), destinations=(Destination(who=Everything()),), postures=()
+)
 
 
 class RuleCompiler:

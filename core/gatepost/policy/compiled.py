@@ -11,7 +11,7 @@ changed, and takes over whatever they do not touch:
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gatepost.policy.addresses import Addresses
 from gatepost.policy.attributes import Attributes
@@ -144,13 +144,11 @@ class Compiled:
             is_free, through = users.of(machine_id)
             if is_free or through:
                 open_subnets.append((span, None if is_free else through))
-        is_free, through = reach.internet.of(machine_id)
-        exits = self.directory.exits & peers & (-1 if is_free else through)
         key = self._filter_key(machine_id)
         return View(
             peers=peers,
             subnets=tuple(open_subnets),
-            exits=exits,
+            exits=self._exits(machine_id, peers),
             filter=self._filter(machine_id, key),
             filter_key=key,
         )
@@ -207,12 +205,23 @@ class Compiled:
         touched |= _moved({_ALL: before.visibility.internet}, {_ALL: self.visibility.internet})
         if before.directory.exits != self.directory.exits:
             touched = -1
-        peers = self.visibility.peers
         return {
-            i: view
+            i: self._renewed(i, view)
             for i, view in before._views.items()
-            if not touched >> i & 1 and peers.get(i) == view.peers
+            if not touched >> i & 1 and i in self.visibility.peers
         }
+
+    def _renewed(self, machine_id: int, view: View) -> View:
+        """Return the view with other peers, the same object if they are the same."""
+        peers = self.visibility.peers[machine_id]
+        if peers == view.peers:
+            return view
+        exits = self._exits(machine_id, peers)
+        return replace(view, peers=peers, exits=exits)
+
+    def _exits(self, machine_id: int, peers: Machines) -> Machines:
+        is_free, through = self.visibility.internet.of(machine_id)
+        return self.directory.exits & peers & (-1 if is_free else through)
 
     def _touched_by_rules(self, before: Compiled) -> Machines:
         touched = 0

@@ -13,7 +13,14 @@ from ipaddress import ip_network
 from gatepost.model.netmap import MESH_V4, MESH_V6
 from gatepost.policy.directory import Directory, Machines
 from gatepost.policy.document import Policy
-from gatepost.policy.intervals import EVERYWHERE, NO_ADDRESSES, Intervals, number_of, span_of, text_of
+from gatepost.policy.intervals import (
+    EVERYWHERE,
+    NO_ADDRESSES,
+    Intervals,
+    number_of,
+    span_of,
+    text_of,
+)
 from gatepost.policy.inventory import Role
 from gatepost.policy.selectors import (
     AddressSelector,

@@ -60,7 +60,7 @@ class Machine:
     """A node. `routes` are the subnets that it announces and that are approved, without exits.
 
     `facts` are what postures ask for ("node:os" and so on). `is_exit` means
-    that both default routes are announced and approved.
+    that a default route is announced and approved.
     """
 
     id: int

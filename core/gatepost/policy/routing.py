@@ -10,20 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gatepost.policy.compiled import View
+from gatepost.policy.directory import Machines
 from gatepost.policy.intervals import Span
 
 Precedence = Mapping[Span, Sequence[int]]  # the carriers of a subnet, best first
 
 
-def routes_of(view: View, precedence: Precedence, viewer: int) -> dict[int, tuple[Span, ...]]:
+def routes_of(view: View, precedence: Precedence, visible: Machines) -> dict[int, tuple[Span, ...]]:
     """Return the subnets that a machine uses, by the machine that it reaches each through.
 
-    A subnet whose first carrier is the viewer itself, or no peer, is left out.
+    A subnet that leads through none of the visible machines is left out.
     """
     found: dict[int, list[Span]] = {}
     for span, through in view.subnets:
         carriers = precedence.get(span, ())
         chosen = next((c for c in carriers if through is None or through >> c & 1), None)
-        if chosen is not None and chosen != viewer and view.sees(chosen):
+        if chosen is not None and visible >> chosen & 1:
             found.setdefault(chosen, []).append(span)
     return {router: tuple(spans) for router, spans in found.items()}

@@ -37,6 +37,8 @@ def client_of(key: NodePublic) -> ClientCounters:
         address="192.0.2.1",
         since=0.0,
         preferred=True,
+        mesh=False,
+        slowed=0,
         received_packets=0,
         received_octets=0,
         sent_packets=0,

@@ -58,7 +58,8 @@ class AdminApi:
         self._server_url = server_url
         self._public_key = public_key
 
-    def router(self, guard: Guard) -> Router:
+    def router(self, guard: Guard, more: tuple[Route, ...] = ()) -> Router:
+        """Return all routes, with those of the relay if there is one."""
         functions = {
             ("GET", "/v1/server"): self._server,
             ("GET", "/v1/users"): self._users,
@@ -76,7 +77,7 @@ class AdminApi:
             ("DELETE", "/v1/registrations/{which}"): self._deny,
         }
         routes = tuple(Route(m, p, f, guarded=True) for (m, p), f in functions.items())
-        return Router(routes, guard)
+        return Router((*routes, *more), guard)
 
     async def _server(self, _call: Call) -> Answer:
         records = self._ledger.world.records

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from gatepost.coordination.settings import Settings
+from gatepost.model.keys import NodePublic
+from gatepost.net.meta_certificate import meta_certificate
 from gatepost.net.own_certificate import own_certificate
 from gatepost.net.tls import server_context
 
@@ -20,13 +22,19 @@ class Certificate:
     pin: str
 
 
-def certificate_of(settings: Settings, directory: Path, now: datetime) -> Certificate:
-    """Return the certificate; raise `SettingsError` or `StateError` if there can be none."""
+def certificate_of(
+    settings: Settings, directory: Path, now: datetime, relay: NodePublic | None = None
+) -> Certificate:
+    """Return the certificate; raise `SettingsError` or `StateError` if there can be none.
+
+    The key of the `relay` is told by one more certificate in the chain.
+    """
+    meta = b"" if relay is None else meta_certificate(relay, now)
     if settings.certificate is not None:
-        return Certificate(server_context(*settings.certificate), "")
+        return Certificate(server_context(*settings.certificate, more=meta), "")
     names = [settings.host]
     if settings.derp is not None:
         derp = settings.derp
         names += [derp.host, *(str(a) for a in (derp.ipv4, derp.ipv6) if a)]
     own = own_certificate(directory / "tls.pem", list(dict.fromkeys(names)), now)
-    return Certificate(server_context(own.path), own.pin)
+    return Certificate(server_context(own.path, more=meta), own.pin)

@@ -32,13 +32,13 @@ from gatepost.coordination.presence import Presences
 from gatepost.coordination.registrar import Registrar
 from gatepost.coordination.relay_guard import RelayGuard
 from gatepost.coordination.relay_map import relay_map
+from gatepost.coordination.relay_service import RelayService
 from gatepost.coordination.settings import Settings, read_settings
 from gatepost.coordination.stream import Streams
 from gatepost.coordination.times import FLOOR, newest, steady
 from gatepost.errors import GatepostError
 from gatepost.localapi.listen import only_members, serve_local
 from gatepost.net.control_server import NoiseServer
-from gatepost.net.derp_server import DerpServer
 from gatepost.net.http_server import Limits, serve
 from gatepost.net.journal import set_up_logging
 from gatepost.net.notify import Notifier
@@ -91,7 +91,8 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
         stack.callback(stun.close)
 
         private = noise_key(directory)
-        certificate = certificate_of(settings, directory, datetime.now(UTC))
+        relay_key = derp_key(directory).public if settings.derp else None
+        certificate = certificate_of(settings, directory, datetime.now(UTC), relay_key)
         mesh = _mesh(settings, certificate.pin)
         ledger = _open_ledger(directory / DATABASE, stack)
         extensions = load_extensions(entry_points(group="gatepost.plugins"), settings)
@@ -110,9 +111,10 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
         noise = NoiseServer(private, MachineApi(ledger, registrar, streams, messages).handle)
         stack.push_async_callback(noise.close)
         guard = RelayGuard(ledger)
-        derp = DerpServer(derp_key(directory), guard.admit) if settings.derp else None
-        if derp is not None:
-            stack.push_async_callback(derp.close)
+        relay = _relay(settings, directory, guard)
+        if relay is not None:
+            stack.push_async_callback(relay.close)
+        derp = None if relay is None else relay.server
         front = Front(guard, logins, noise, derp, private.public)
         for sockets, context in ((http, None), (https, certificate.context)):
             server = await serve(front.handle, sockets, tls=context, limits=_LIMITS)
@@ -126,7 +128,8 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
             server_url=settings.server_url,
             public_key=private.public,
         )
-        router = admin.router(only_members(os.getuid()))
+        more = () if relay is None else relay.routes()
+        router = admin.router(only_members(os.getuid()), more)
         local = await serve_local(router, socket_path, mode=_SOCKET_MODE)
         stack.push_async_callback(local.close)
 
@@ -136,7 +139,13 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
             if derp is not None:
                 guard.tick(derp)
 
-        await _serve_until_told(ledger, streams, tick, settings)
+        await _serve_until_told(ledger, streams, tick, settings, relay)
+
+
+def _relay(settings: Settings, directory: Path, guard: RelayGuard) -> RelayService | None:
+    if settings.derp is None:
+        return None
+    return RelayService(derp_key(directory), guard.admit, settings.derp.relay)
 
 
 def _mesh(settings: Settings, pin: str) -> Mesh:
@@ -157,7 +166,7 @@ def _open_ledger(path: Path, stack: AsyncExitStack) -> Ledger:
 
 
 async def _serve_until_told(
-    ledger: Ledger, streams: Streams, tick: Tick, settings: Settings
+    ledger: Ledger, streams: Streams, tick: Tick, settings: Settings, relay: RelayService | None
 ) -> None:
     """Run what runs all the time; end it when a signal comes."""
     loop = asyncio.get_running_loop()
@@ -171,6 +180,8 @@ async def _serve_until_told(
             group.create_task(streams.run(), name="streams"),
             group.create_task(_every_second(tick, notifier), name="tick"),
         ]
+        if relay is not None:
+            running.append(group.create_task(relay.run(), name="relay"))
         count = len(ledger.world.nodes)
         log.info("serving %s with %d nodes as %s", settings.domain, count, settings.server_url)
         notifier.ready(f"serving {settings.server_url}")

@@ -46,6 +46,9 @@ class RelayGuard:
         if self._checked is self._ledger.world:
             return
         self._checked = self._ledger.world
-        for key in {client.key for client in relay.clients() if not self.admits(client.key)}:
+        nodes = {client.key for client in relay.clients() if not client.mesh}
+        for key in nodes:
+            if self.admits(key):
+                continue
             log.info("ending the relay connection of %s: no node has this key now", key.short)
             relay.expel(key)

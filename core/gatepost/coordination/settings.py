@@ -10,6 +10,7 @@ key-expiry = "180d"                       # "never"
 ephemeral-timeout = "2m"
 [derp]                                    # enabled = false: no relay of our own
 host = "mesh.example.org"                 # name or address that nodes connect to
+                                          # more: gatepost.coordination.relay_settings
 [plugins.some-plugin]                     # those with something to tell nodes
 enabled = true
 """
@@ -26,7 +27,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gatepost.coordination.relay_settings import (
+    RegionTable,
+    RelaySettings,
+    RelayTable,
+    read_regions,
+    relay_settings,
+)
 from gatepost.errors import SettingsError
+from gatepost.model.netmap import DerpRegion
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # seconds
 _DURATION = re.compile(r"(\d+)([smhd])")
@@ -35,9 +44,7 @@ _PORTS = range(1, 65536)
 _REGIONS = range(1, 65536)  # a region id fits 16 bits in clients
 
 
-class _DerpTable(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"
-):
+class _DerpTable(RelayTable, frozen=True, kw_only=True):
     enabled: bool = True
     region_id: int = 900
     region_code: str = "gatepost"
@@ -47,6 +54,7 @@ class _DerpTable(
     ipv6: str = ""
     port: int = 0
     stun_port: int = 0
+    regions: tuple[RegionTable, ...] = ()
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
@@ -75,7 +83,7 @@ class Listen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DerpSettings:
-    """Our relay in the DERP map. `port` and `stun_port` are what nodes connect to."""
+    """Our relay in the DERP map, and others. `port`, `stun_port`: what nodes connect to."""
 
     region_id: int
     region_code: str
@@ -85,6 +93,8 @@ class DerpSettings:
     ipv6: IPv6Address | None
     port: int
     stun_port: int  # -1: none
+    relay: RelaySettings
+    regions: tuple[DerpRegion, ...]  # other people's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,13 +135,13 @@ def parse_settings(text: str) -> Settings:
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise SettingsError(f"{error}") from error
     host = _server_host(table.server_url)
-    listen_tls = tuple(_listen("listen-tls", t) for t in table.listen_tls)
-    stun = tuple(_listen("stun", t) for t in table.stun)
+    listen_tls = tuple(read_listen("listen-tls", t) for t in table.listen_tls)
+    stun = tuple(read_listen("stun", t) for t in table.stun)
     return Settings(
         server_url=table.server_url.rstrip("/"),
         host=host,
         domain=_domain(table.domain),
-        listen=tuple(_listen("listen", t) for t in table.listen),
+        listen=tuple(read_listen("listen", t) for t in table.listen),
         listen_tls=listen_tls,
         stun=stun,
         certificate=_certificate(table),
@@ -168,7 +178,7 @@ def _domain(text: str) -> str:
     return domain
 
 
-def _listen(name: str, text: str) -> Listen:
+def read_listen(name: str, text: str) -> Listen:
     host, _, port = text.rpartition(":")
     try:
         address = ip_address(host.strip("[]"))
@@ -225,6 +235,8 @@ def _derp(
         ipv6=ipv6 if isinstance(ipv6, IPv6Address) else None,
         port=port,
         stun_port=stun_port,
+        relay=relay_settings(table, table.region_id),
+        regions=read_regions(table.regions, {table.region_id}),
     )
 
 

@@ -13,6 +13,8 @@ from gatepost.model.admin import (
     NodeDocument,
     NodeRequest,
     RegistrationDocument,
+    RelayClientDocument,
+    RelayDocument,
     ServerDocument,
     UserDocument,
     UserRequest,
@@ -33,6 +35,12 @@ class AdminClient:
 
     def server(self) -> ServerDocument:
         return self._connection.ask("GET", "/v1/server", ServerDocument)
+
+    def relay(self) -> RelayDocument:
+        return self._connection.ask("GET", "/v1/derp", RelayDocument)
+
+    def relay_clients(self) -> tuple[RelayClientDocument, ...]:
+        return self._connection.ask("GET", "/v1/derp/clients", tuple[RelayClientDocument, ...])
 
     def users(self) -> tuple[UserDocument, ...]:
         return self._connection.ask("GET", "/v1/users", tuple[UserDocument, ...])

@@ -113,3 +113,52 @@ class ServerDocument(Document, frozen=True, kw_only=True):
     users: int
     nodes: int
     connected: int
+
+
+class RelayMeshDocument(Document, frozen=True, kw_only=True):
+    """Another DERP server of the region. `clients` is how many it told us of."""
+
+    name: str  # host:port
+    connected: bool = False
+    clients: int = 0
+    problem: str = ""
+
+
+class RelayDocument(Document, frozen=True, kw_only=True):
+    """A DERP relay. Counts are since its start, but for those of this moment, which come first."""
+
+    version: str
+    public_key: str
+    clients: int = 0  # connections
+    homes: int = 0  # of clients that call this relay their home
+    duplicates: int = 0  # keys with several connections
+    watchers: int = 0  # other servers that are told who comes and goes
+    distant: int = 0  # keys on other servers
+    waiting_octets: int = 0
+    joined: int = 0
+    received_packets: int = 0
+    received_octets: int = 0
+    sent_packets: int = 0
+    sent_octets: int = 0
+    forwarded_packets: int = 0  # to other servers
+    slowed: int = 0  # times a client had to wait because of its rate
+    dropped: dict[str, int] = {}  # packets by reason  # noqa: RUF012  # msgspec copies it
+    refused: dict[str, int] = {}  # connections by reason  # noqa: RUF012  # msgspec copies it
+    mesh: tuple[RelayMeshDocument, ...] = ()
+
+
+class RelayClientDocument(Document, frozen=True, kw_only=True):
+    """One connection of a relay; `connected` is seconds since it was let in."""
+
+    key: str
+    address: str
+    connected: float
+    home: bool = False
+    mesh: bool = False  # another server
+    received_packets: int = 0
+    received_octets: int = 0
+    sent_packets: int = 0
+    sent_octets: int = 0
+    dropped_packets: int = 0
+    waiting_octets: int = 0
+    slowed: int = 0

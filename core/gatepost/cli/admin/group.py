@@ -17,6 +17,7 @@ _PLACES = {
     "routes": "gatepost.cli.admin.routes:routes",
     "registrations": "gatepost.cli.admin.registrations:registrations",
     "server": "gatepost.cli.admin.server:server",
+    "derp": "gatepost.cli.admin.derp:derp",
 }
 
 

@@ -46,7 +46,7 @@ def make_endpoint(text: str, port: int = 41641) -> Endpoint:
 
 
 def make_client(number: int = 1) -> RelayClient:
-    return RelayClient(make_key(number), make_disco(number), bytes)
+    return RelayClient(make_disco(number), bytes)
 
 
 @dataclass(slots=True)
@@ -210,7 +210,7 @@ class World:
         """Tell everybody of everybody and of the relay."""
         for host in self.hosts.values():
             peers = [h.node for h in self.hosts.values() if h is not host]
-            host.client.set_nodes([self.relay.node], peers)
+            host.client.set_nodes(host.node.key, [self.relay.node], peers)
             host.settle()
 
     def later(self, wait: float, what: Callable[[], None]) -> None:

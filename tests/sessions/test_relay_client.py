@@ -105,7 +105,7 @@ def test_two_that_ask_at_once_meet_in_one_place() -> None:
 
 def test_a_node_that_is_a_relay_itself_asks_itself() -> None:
     client = make_client(1)
-    client.set_nodes([make_node(1)], [make_node(2)])
+    client.set_nodes(make_key(1), [make_node(1)], [make_node(2)])
     client.seek(make_key(2), 0.0)
     (asked,) = client.take()
 
@@ -115,15 +115,17 @@ def test_a_node_that_is_a_relay_itself_asks_itself() -> None:
 
 def test_without_a_relay_nobody_is_asked() -> None:
     client = make_client(1)
-    client.set_nodes([], [make_node(2)])
+    client.set_nodes(make_key(1), [], [make_node(2)])
     client.seek(make_key(2), 0.0)
 
     assert client.take() == []
 
 
 def test_generations_are_never_zero_and_never_the_same() -> None:
-    client = RelayClient(make_key(1), make_disco(1), lambda size: b"\xff" * size)
-    client.set_nodes([make_node(n) for n in range(50, 58)], [make_node(2), make_node(3)])
+    client = RelayClient(make_disco(1), lambda size: b"\xff" * size)
+    client.set_nodes(
+        make_key(1), [make_node(n) for n in range(50, 58)], [make_node(2), make_node(3)]
+    )
     client.seek(make_key(2), 0.0)
     client.seek(make_key(3), 0.0)
     sent = [o.message for o in client.take() if isinstance(o, Send)]
@@ -281,7 +283,7 @@ def test_a_relay_that_started_again_gives_a_new_place_and_the_old_one_is_lost() 
 def test_a_peer_that_is_gone_or_has_a_new_key_has_no_path() -> None:
     for peers in ([], [RelayNode(key=make_key(2), disco=make_disco(3), home=900)]):
         world, one, _ = make_open()
-        one.client.set_nodes([world.relay.node], peers)
+        one.client.set_nodes(one.node.key, [world.relay.node], peers)
         one.settle()
 
         assert one.paths == {}

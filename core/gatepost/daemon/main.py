@@ -39,6 +39,7 @@ from gatepost.daemon.probes import (
     Surroundings,
 )
 from gatepost.daemon.reconciler import Reconciler
+from gatepost.daemon.relay_use import RelayUse
 from gatepost.daemon.relaying import Relaying
 from gatepost.daemon.services import Services
 from gatepost.daemon.settings_file import NodeSettings, SettingsFile
@@ -56,6 +57,7 @@ from gatepost.linux.netlink import Netlink
 from gatepost.linux.relay_forwarder import KernelForwarder
 from gatepost.linux.routes import Routes
 from gatepost.linux.rules import Rules
+from gatepost.linux.stand_ins import StandIns
 from gatepost.linux.sysctls import Sysctls
 from gatepost.linux.tc import TrafficPrograms
 from gatepost.linux.wireguard import Devices, Peers, WireGuard, open_wireguard
@@ -132,9 +134,13 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     surroundings = Surroundings(lambda: read_attachment(netlink))
     relaying = make_relaying(netlink, surroundings, inputs)
     stack.push_async_callback(relaying.close)
+    relay_use = await make_relay_use(netlink, me, relaying, inputs)
+    stack.push_async_callback(relay_use.close)
     tell = lambda: control.announce()  # noqa: PLW0108, E731  # not made yet
     carriers = Carriers(
-        lambda key: make_pair(key, me, wireguard, surroundings, tell, relaying.attach_to)
+        lambda key: make_pair(
+            key, me, wireguard, surroundings, tell, relaying.attach_to, relay_use.attach_to
+        )
     )
     stack.push_async_callback(carriers.close)
     control = Control(
@@ -152,7 +158,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     wishes = Wishes(
         inputs,
         plugins,
-        own=lambda observed: (steering(me.port, observed),),
+        own=lambda observed: (steering(me.port, observed), *relay_use.resources()),
         is_out=lambda: not control.is_logged_in,
         watch=observer.watch,
     )
@@ -167,7 +173,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     node = Node(
         inputs=inputs, in_force=in_force, keeper=keeper, control=control, observer=observer,
         wishes=wishes, reconciler=reconciler, carriers=carriers, port_mapping=port_mapping,
-        services=services, relaying=relaying,
+        services=services, relaying=relaying, relay_use=relay_use,
     )  # fmt: skip
     api = LocalNode(
         in_force=in_force, inputs=inputs, control=control, reconciler=reconciler, wishes=wishes,
@@ -233,6 +239,17 @@ def make_relaying(netlink: Netlink, surroundings: Surroundings, inputs: Inputs) 
         own_addresses=surroundings.endpoints,
         forwarder=KernelForwarder(netlink),
         publish=inputs.answer_one,
+    )
+
+
+async def make_relay_use(
+    netlink: Netlink, me: Myself, relaying: Relaying, inputs: Inputs
+) -> RelayUse:
+    """Make what lets this node use relays, its own too."""
+    stand_ins = StandIns(netlink, inputs.touch)
+    await stand_ins.start()
+    return RelayUse(
+        disco=me.disco.public, stand_ins=stand_ins, ask_ourselves=relaying.allocate_here
     )
 
 

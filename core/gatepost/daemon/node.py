@@ -15,6 +15,7 @@ from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.keeper import Keeper
 from gatepost.daemon.observer import Observer
 from gatepost.daemon.reconciler import Reconciler
+from gatepost.daemon.relay_use import RelayUse
 from gatepost.daemon.relaying import Relaying
 from gatepost.daemon.services import Services
 from gatepost.daemon.wishes import WATCHED, Wishes
@@ -46,6 +47,7 @@ class Node:
     port_mapping: PortMapping
     services: Services
     relaying: Relaying
+    relay_use: RelayUse
     _tasks: Tasks = field(default_factory=Tasks)
     _attached: LocalNetworks | None = None
 
@@ -111,6 +113,7 @@ class Node:
             self.carriers.notices(),
             self.services.notices(),
             self.relaying.notices(),
+            self.relay_use.notices(),
             self.reconciler.notices,
             self.wishes.lowered.notices,
         )
@@ -122,12 +125,14 @@ class Node:
         node = self.keeper.identity.node if self.inputs.wanted else None
         self.carriers.use(node, self.inputs.netmap)
         self.relaying.set_netmap(self.inputs.netmap)
+        self.relay_use.set_netmap(self.inputs.netmap)
         self.map_port()
         attached = self.inputs.observed.get(WatchLocalNetworks(), LocalNetworks())
         if attached != self._attached:
             self._attached = attached
             self.carriers.poke()
             self.relaying.poke()
+            self.relay_use.poke()
         self.reconciler.poke()
 
     def map_port(self) -> None:

@@ -20,7 +20,7 @@ from gatepost.net.paths import PathService
 from gatepost.net.relay_ports import Forwarder
 from gatepost.net.relay_server import RelayService, RelayState
 from gatepost.net.tasks import Tasks
-from gatepost.sessions.paths_outputs import ByDerp, Way
+from gatepost.sessions.paths_outputs import ByDerp, ByRelay, Way
 from gatepost.wire.disco_relay import AllocateRequest, AllocateResponse, RelayMessage
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,12 @@ class Relaying:
             return None
         return service.allocate(sender, request)
 
+    def allocate_here(
+        self, disco: DiscoPublic, request: AllocateRequest
+    ) -> AllocateResponse | None:
+        """Give this node itself a place at its own relay, if there is one."""
+        return self._service.allocate(disco, request) if self._service else None
+
     async def _keep(self, wanted: PeerRelay, previous: asyncio.Task[None] | None) -> None:
         if previous is not None:  # it still has the port
             await asyncio.gather(previous, return_exceptions=True)
@@ -139,6 +145,9 @@ class _Link:
             answer = self.relaying.allocate(sender, node, message)
             if answer is not None:
                 self.paths.send_message(sender, way, answer)
+
+    def on_heard(self, sender: DiscoPublic, way: ByRelay) -> None:
+        """Leave this to relay clients."""
 
     def seek(self, peer: NodePublic, disco: DiscoPublic) -> None:
         """Leave this to relay clients."""

@@ -91,6 +91,7 @@ class StandIns:
         self._stand_ins: dict[IPAddress, _StandIn] = {}
         self._maps: dict[str, bpf.BpfMap] = {}
         self.devices: frozenset[str] = frozenset()
+        self.trouble = ""  # why there are no stand-ins on this machine, if there are none
 
     async def open(self, server: Endpoint, vni: int) -> Endpoint | None:
         """Return where WireGuard shall send to reach a place; None while there is no such way.
@@ -153,7 +154,10 @@ class StandIns:
             return frozenset(broken)
 
     async def start(self) -> None:
-        """Take over the devices that carry our programs since an earlier start."""
+        """Look whether this kernel can do it, and where it does since an earlier start."""
+        self.trouble = bpf.why_unusable()
+        if self.trouble:
+            return
         try:
             attached = await tc.read_attached(self._netlink)
             links = await all_links(self._netlink)
@@ -182,6 +186,8 @@ class StandIns:
     # --- how ---------------------------------------------------------------------------
 
     async def _open(self, server: Endpoint, vni: int) -> Endpoint | None:
+        if self.trouble:
+            return None
         course = await find_course(self._netlink, server.address)
         if course is None:
             return None

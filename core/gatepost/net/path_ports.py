@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from gatepost.model.keys import DiscoPublic, NodePublic
 from gatepost.model.netmap import DerpRegion, Endpoint
 from gatepost.model.status import PathKind
-from gatepost.sessions.paths_outputs import Way
+from gatepost.sessions.paths_outputs import ByRelay, Way
 from gatepost.wire.disco_relay import RelayMessage
 
 OwnKind = Literal["local", "stun", "mapped", "guess", "static"]
@@ -76,6 +76,10 @@ class RelayLink(Protocol):
         peer's. `BindChallenge` comes by `ByRelay`, with the VNI of the header
         in front and the control bit; `node` is None then.
         """
+        ...
+
+    def on_heard(self, sender: DiscoPublic, way: ByRelay) -> None:
+        """Note a ping or pong of a peer that came through a relay."""
         ...
 
     def seek(self, peer: NodePublic, disco: DiscoPublic) -> None:

@@ -280,6 +280,7 @@ class PathService:
         if isinstance(message, RelayMessage):
             self._relays.hear(sender, message, way)
         else:
+            self._relays.heard(sender, way)
             self._session.on_disco(sender, message, way, self._clock())
 
     def _on_relayed(self, way: ByRelay, packet: bytes) -> None:

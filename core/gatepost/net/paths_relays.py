@@ -38,6 +38,12 @@ class RelayLinks:
         for link in self._links if allowed else ():
             link.on_message(sender, node, message, way)
 
+    def heard(self, sender: DiscoPublic, way: Way) -> None:
+        """Tell of a peer's own message if it came through a relay."""
+        if isinstance(way, ByRelay):
+            for link in self._links:
+                link.on_heard(sender, way)
+
     def seek(self, wanted: SeekRelay) -> None:
         for link in self._links:
             link.seek(wanted.peer, wanted.disco)

@@ -73,10 +73,8 @@ class _Asking:
 class RelayClient:
     """All places of one node. Every method that takes `now` may leave outputs for `take`."""
 
-    def __init__(
-        self, me: NodePublic, disco: DiscoPublic, random_bytes: Callable[[int], bytes]
-    ) -> None:
-        self._me = me
+    def __init__(self, disco: DiscoPublic, random_bytes: Callable[[int], bytes]) -> None:
+        self._me: NodePublic | None = None
         self._disco = disco
         self._numbers = itertools.count(int.from_bytes(random_bytes(3), "big"))
         self._relays: dict[NodePublic, RelayNode] = {}
@@ -97,11 +95,14 @@ class RelayClient:
 
     # --- what is known -------------------------------------------------------------
 
-    def set_nodes(self, relays: Iterable[RelayNode], peers: Iterable[RelayNode]) -> None:
-        """Take who may relay for us and who could use a relay.
+    def set_nodes(
+        self, me: NodePublic, relays: Iterable[RelayNode], peers: Iterable[RelayNode]
+    ) -> None:
+        """Take who may relay for us, maybe we ourselves, and who could use a relay.
 
         Paths to peers that are gone or have a new disco key are lost.
         """
+        self._me = me
         self._relays = {r.key: r for r in relays}
         self._peers = {p.key: p for p in peers}
         for place in tuple(self._places.values()):

@@ -13,6 +13,7 @@ from gatepost.errors import WireError
 from gatepost.model.keys import DiscoPrivate, DiscoPublic, NodePublic
 from gatepost.model.netmap import Endpoint, IPAddress
 from gatepost.model.owned import DISCO_PORT_OFFSET, MARK, PROXY_PORT_OFFSET
+from gatepost.net.gro import keep_packets_apart
 from gatepost.net.path_ports import Carrier
 from gatepost.net.paths_proxy import Proxy, ProxyAddresses, is_wireguard
 from gatepost.net.udp import UdpSocket, make_endpoint
@@ -79,6 +80,7 @@ class Radio:
         (CAP_NET_RAW and CAP_NET_ADMIN); a machine without IPv6 is no error.
         """
         stack.callback(self._forget)
+        stack.enter_context(keep_packets_apart())
         anywhere: tuple[IPAddress, ...] = (IPv4Address(0), IPv6Address(0))
         for address in anywhere:
             try:

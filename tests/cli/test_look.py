@@ -80,7 +80,7 @@ def test_status_of_a_stopped_node_fails_and_says_why(run: Run, words: tuple[str,
     [
         ("direct", "direct 192.0.2.7:5"),
         ("derp", "derp lab"),
-        ("relay", "relay lab"),
+        ("relay", "relay 192.0.2.7:5 vni 0"),
         ("none", "no path"),
     ],
 )
@@ -162,6 +162,49 @@ def test_ping_without_an_answer_fails(run: Run) -> None:
     assert said.code == 1
     assert said.out == "away (100.64.0.3): no answer within 2 s\n"
     assert "no answer from away" in said.err
+
+
+@pytest.mark.usefixtures("running")
+def test_ping_asks_what_the_flags_say(run: Run, node: FakeNode) -> None:
+    assert run("ping", "far", "-c", "2", "--icmp", "--size", "1200").code == 0
+    assert node.asked == ("icmp", 1200)
+
+
+@pytest.mark.usefixtures("running")
+def test_why_says_how_a_peer_is_reached_and_what_was_tried(run: Run) -> None:
+    said = run("why", "far")
+
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[:2] == ["far is reached directly at 192.0.2.7:41641.", "There is nothing to fix."]
+    assert lines[-1].split()[:2] == ["direct", "192.0.2.7:41641"]
+
+
+@pytest.mark.usefixtures("running")
+def test_why_fails_for_a_peer_that_does_not_answer_and_says_what_would_help(run: Run) -> None:
+    said = run("why", "away")
+
+    assert said.code == 1
+    assert "error: away is not there." in said.out
+    assert "To fix: Wait." in said.out
+
+
+@pytest.mark.usefixtures("running")
+def test_why_is_a_document_too(run: Run) -> None:
+    (finding,) = json.loads(run("why", "away", "--json").out)["findings"]
+
+    assert finding == {
+        "code": "peer-offline",
+        "text": "away is not there.",
+        "fix": "Wait.",
+        "level": "error",
+    }
+
+
+def test_a_relay_is_shown_with_our_place_there() -> None:
+    relayed = replace(PEER, path="relay", endpoint="192.0.2.9:7777", vni=7, last_handshake=NOW - 5)
+
+    assert describe_path(relayed, NOW) == "relay 192.0.2.9:7777 vni 7"
 
 
 @pytest.mark.usefixtures("running")

@@ -16,7 +16,7 @@ MACHINE = MachineFacts(hostname="box", kernel="6.1", machine="x86_64")
 KNOWN = (True, False, None)
 
 
-@pytest.mark.parametrize("values", product(KNOWN, repeat=4))
+@pytest.mark.parametrize("values", list(product(KNOWN, repeat=4)))
 def test_peers_read_what_a_node_found(values: tuple[bool | None, ...]) -> None:
     udp, ipv6, varies, mapping = values
     network = NetworkFacts(udp=udp, ipv6=ipv6, varies=varies, mapping=mapping)

@@ -31,6 +31,7 @@ from gatepost.engine.plugins import Plugins
 from gatepost.errors import NotFoundError, SettingsError, UnreachableError
 from gatepost.model.kernel import Route, WireGuardDevice
 from gatepost.model.keys import DiscoPrivate, NodePrivate
+from gatepost.model.netmap import NetworkFacts
 from gatepost.model.status import PluginRequest, UpRequest
 from gatepost.testing.fakes import FakeKernel
 
@@ -105,6 +106,8 @@ async def box(tmp_path: Path, points: tuple[EntryPoint, ...] = ()) -> AsyncGener
         wireguard=NoTunnel(),
         port=41641,
         notices=lambda: in_force.notices() + control.standing.notices() + wishes.merged.notices,
+        network=NetworkFacts,
+        now=lambda: 1_800_000_000.0,
     )
     try:
         async with asyncio.TaskGroup() as group:
@@ -313,6 +316,8 @@ async def test_pinging_a_stranger_or_oneself_is_refused_by_name(tmp_path: Path) 
             await one.api.ping("nobody", 1.0)
         with pytest.raises(NotFoundError, match="box1 is this box itself"):
             await one.api.ping("box1", 1.0)
+        with pytest.raises(NotFoundError, match="no peer is called 'nobody'"):
+            await one.api.why("nobody", 1.0)
 
 
 async def test_a_netcheck_of_a_box_that_is_down_says_so(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from gatepost.daemon.ping import find_target, ping_address, ping_peer
+from gatepost.daemon.ping import Means, PingQuestion, find_target, ping_address, ping_peer
 from gatepost.errors import NotFoundError
 from gatepost.model.keys import NodePublic
 from gatepost.model.netmap import Endpoint
-from gatepost.model.status import PingDocument
+from gatepost.model.status import PingDocument, PingKind
 from gatepost.net.path_ports import PathInfo, PingResult
 from gatepost.testing.makers import make_netmap, make_node
 
@@ -20,14 +20,18 @@ FAR = Endpoint(ip_address("192.0.2.7"), 41641)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="raw ICMP needs CAP_NET_RAW")
 
 
-async def ping(answer: PingResult, address: str, path: PathInfo | None = None) -> PingDocument:
-    async def path_ping(_key: NodePublic, seconds: float) -> PingResult:
+async def ping(
+    answer: PingResult, address: str, path: PathInfo | None = None, kind: PingKind = "disco"
+) -> PingDocument:
+    async def path_ping(_key: NodePublic, seconds: float, _size: int) -> PingResult:
         if answer.latency is None:
             await asyncio.sleep(seconds)
         return answer
 
     found = (make_node(2), ip_address(address))
-    return await ping_peer("box2", found, 0.3, path_ping, lambda _: path, lambda r: f"r{r}")
+    question = PingQuestion(target="box2", seconds=0.3, kind=kind)
+    means = Means(path_ping=path_ping, path_of=lambda _: path, region_name=lambda r: f"r{r}")
+    return await ping_peer(question, found, means)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +59,22 @@ async def test_a_relay_is_named() -> None:
     document = await ping(PingResult(0.01, "derp", region=900), "0.0.0.1")
 
     assert (document.path, document.via) == ("derp", "r900")
+
+
+async def test_a_peer_relay_is_named_with_our_place_there() -> None:
+    document = await ping(PingResult(0.01, "relay", FAR, vni=7), "0.0.0.1")
+
+    assert (document.path, document.via) == ("relay", f"{FAR} vni 7")
+
+
+@needs_root
+async def test_who_asks_for_an_echo_does_not_get_the_answer_of_path_discovery() -> None:
+    path = PathInfo("derp", region=900)
+    document = await ping(PingResult(9.0, "direct", FAR), "127.0.0.1", path, "icmp")
+
+    assert (document.path, document.via) == ("derp", "r900")
+    assert document.latency is not None
+    assert document.latency < 9.0
 
 
 @needs_root

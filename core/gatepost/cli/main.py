@@ -21,6 +21,7 @@ _PLACES = {
     "down": "gatepost.cli.commands.down:down",
     "status": "gatepost.cli.commands.status:status",
     "ping": "gatepost.cli.commands.ping:ping",
+    "why": "gatepost.cli.commands.why:why",
     "ip": "gatepost.cli.commands.ip:ip",
     "set": "gatepost.cli.commands.set:change",
     "logout": "gatepost.cli.commands.logout:logout",

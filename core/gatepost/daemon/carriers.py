@@ -110,8 +110,8 @@ class Carriers:
     def initial_endpoint(self, key: NodePublic) -> Endpoint | None:
         return self._pair.paths.initial_endpoint(key) if self._pair else None
 
-    async def ping(self, key: NodePublic, seconds: float) -> PingResult:
-        return await self._pair.paths.ping(key, seconds) if self._pair else PingResult(None)
+    async def ping(self, key: NodePublic, seconds: float, size: int = 0) -> PingResult:
+        return await self._pair.paths.ping(key, seconds, size) if self._pair else PingResult(None)
 
     async def netcheck(self) -> NetcheckDocument:
         if self._pair is None:

@@ -107,6 +107,11 @@ class Control:
         self._tasks = Tasks()
 
     # --- what others ask for ----------------------------------------------------
+    @property
+    def skew(self) -> float:
+        """Seconds that the server's clock is ahead of ours, as it last said."""
+        return self._skew
+
     def configure_box(self, box: BoxSettings) -> None:
         self.configure(box.node.login_server, wanted=box.node.wanted == "up")
 

@@ -19,10 +19,11 @@ from gatepost.daemon.control import Control
 from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.login import LoginRequest
-from gatepost.daemon.ping import find_target, ping_peer
+from gatepost.daemon.ping import Means, PingQuestion, find_target, ping_peer
 from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.settings_file import BoxSettings, Edit
 from gatepost.daemon.status import Facts, Login, PeerNumbers, make_status
+from gatepost.daemon.why import Witnesses, why_peer
 from gatepost.daemon.wishes import Wishes
 from gatepost.engine.explain import Question, explain
 from gatepost.engine.plan import plan_documents
@@ -30,20 +31,25 @@ from gatepost.engine.plugins import REQUIRED
 from gatepost.engine.settings import Plain, field_documents
 from gatepost.errors import SettingsError, UnreachableError
 from gatepost.model.kernel import WireGuardDevice
+from gatepost.model.keys import NodePublic
+from gatepost.model.netmap import NetworkFacts
 from gatepost.model.resource import Notice
 from gatepost.model.status import (
     ChangeDocument,
     NetcheckDocument,
     PingDocument,
+    PingKind,
     PluginDocument,
     PluginRequest,
     ReasonDocument,
     Status,
     UpRequest,
     VersionDocument,
+    WhyDocument,
 )
 from gatepost.net.control_address import parse_server
 from gatepost.net.control_client import CAPABILITY_VERSION
+from gatepost.sessions.why_evidence import ControlEvidence, DerpEvidence
 
 ROUTER = "subnet-router"  # the plugin behind --advertise-routes and --snat-subnet-routes
 MESH = "mesh"  # the plugin behind --accept-routes
@@ -73,6 +79,8 @@ class LocalNode:
     wireguard: Tunnel
     port: int
     notices: Callable[[], tuple[Notice, ...]]
+    network: Callable[[], NetworkFacts]
+    now: Callable[[], float]  # seconds since 1970
     _explained: dict[str, str] = field(default_factory=dict[str, str])
 
     async def version(self) -> VersionDocument:
@@ -230,16 +238,59 @@ class LocalNode:
         return self._explained[point.value]
 
     # --- the network ------------------------------------------------------------------
-    async def ping(self, target: str, seconds: float) -> PingDocument:
+    async def ping(
+        self, target: str, seconds: float, kind: PingKind = "disco", size: int = 0
+    ) -> PingDocument:
         found = find_target(self.inputs.netmap, target)
-        regions = {r.id: r.code for r in self.inputs.netmap.derp} if self.inputs.netmap else {}
-        return await ping_peer(
-            target,
-            found,
-            seconds,
-            self.carriers.ping,
-            lambda key: self.carriers.paths().get(key),
-            lambda region: regions.get(region, str(region)),
+        question = PingQuestion(target=target, seconds=seconds, kind=kind, size=size)
+        means = Means(
+            path_ping=self.carriers.ping,
+            path_of=lambda key: self.carriers.paths().get(key),
+            region_name=self._derp().name,
+        )
+        return await ping_peer(question, found, means)
+
+    async def why(self, target: str, seconds: float) -> WhyDocument:
+        netmap = self.inputs.netmap
+        found = find_target(netmap, target)
+        if netmap is None:  # nobody was found then
+            raise UnreachableError("there is no netmap yet")
+        witnesses = Witnesses(
+            report=self.carriers.report,
+            path_ping=self.carriers.ping,
+            handshake=self._handshake,
+            survey=self.carriers.netcheck,
+            network=self.network,
+            seen=lambda: self.carriers.surveyed.seen if self.carriers.surveyed else (),
+            control=self._control,
+            derp=self._derp,
+            now=self.now,
+        )
+        return await why_peer(netmap, found, seconds, witnesses)
+
+    async def _handshake(self, key: NodePublic) -> float | None:
+        try:
+            numbers = await self.wireguard.peers()
+        except OSError:
+            return None  # no device, or a stranger's: the reconciler's notice says so
+        return next((n.last_handshake for n in numbers if n.public_key == key), None)
+
+    def _control(self) -> ControlEvidence:
+        standing, now = self.control.standing, self.now()
+        return ControlEvidence(
+            url=self.in_force.box.node.login_server,
+            connected=standing.connected,
+            heard=now - standing.heard if standing.heard is not None else None,
+            skew=self.control.skew,
+            trouble=standing.trouble,
+        )
+
+    def _derp(self) -> DerpEvidence:
+        netmap = self.inputs.netmap
+        return DerpEvidence(
+            regions={r.id: r.code or r.name for r in (netmap.derp if netmap else ())},
+            home=self.carriers.home,
+            connected=self.carriers.is_home_connected,
         )
 
     async def netcheck(self) -> NetcheckDocument:

@@ -178,6 +178,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     api = LocalNode(
         in_force=in_force, inputs=inputs, control=control, reconciler=reconciler, wishes=wishes,
         carriers=carriers, wireguard=wireguard, port=me.port, notices=node.notices,
+        network=node.network, now=wall_clock,
     )  # fmt: skip
     return node, api
 

@@ -2,7 +2,7 @@
 
 Path discovery says by which path packets go; an echo through the tunnel works
 with every kind of peer. Both are sent at once; the first is shown if it comes
-within a second of the other.
+within a second of the other. Who asks for one of them gets that one alone.
 """
 
 from __future__ import annotations
@@ -12,21 +12,43 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from gatepost.errors import NotFoundError, WireError
 from gatepost.model.keys import NodePublic
 from gatepost.model.netmap import IPAddress, NetMap, Node
-from gatepost.model.status import PingDocument
+from gatepost.model.status import PingDocument, PingKind
 from gatepost.net.path_ports import PathInfo, PingResult
 from gatepost.wire.icmp import Echo, read_echo, write_request
 
 AGAIN = 1.0  # seconds after which a lost echo is sent again
 GRACE = 1.0  # seconds that path discovery has after the echo was answered
-_LONGEST = 2048  # octets of an answer
+_LONGEST = 10_000  # octets of an answer
+_COOKIE = 16  # octets
+_HEADERS = {4: 28, 6: 48}  # octets of IP and ICMP
 
 T = TypeVar("T")
-PathPing = Callable[[NodePublic, float], Awaitable[PingResult]]
+PathPing = Callable[[NodePublic, float, int], Awaitable[PingResult]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingQuestion:
+    """What to ask: at most `seconds` for the answer; `size` is octets of the packet, 0 any."""
+
+    target: str
+    seconds: float
+    kind: PingKind = "disco"
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a ping needs of the node: `path_ping` by key, seconds and size."""
+
+    path_ping: PathPing
+    path_of: Callable[[NodePublic], PathInfo | None]
+    region_name: Callable[[int], str]
 
 
 def find_target(netmap: NetMap | None, target: str) -> tuple[Node, IPAddress]:
@@ -45,30 +67,51 @@ def find_target(netmap: NetMap | None, target: str) -> tuple[Node, IPAddress]:
 
 
 async def ping_peer(
-    target: str,
-    found: tuple[Node, IPAddress],
-    seconds: float,
-    path_ping: PathPing,
-    path_of: Callable[[NodePublic], PathInfo | None],
-    region_name: Callable[[int], str],
+    question: PingQuestion, found: tuple[Node, IPAddress], means: Means
 ) -> PingDocument:
     """Ask one peer; a document without latency means that no answer came in time."""
     peer, address = found
-    result, echo = await _both(path_ping(peer.key, seconds), ping_address(address, seconds))
+    result, echo = await _answers(question, peer, address, means)
     if result.latency is not None:
-        info = PathInfo(result.kind, result.endpoint, result.region)
+        info = PathInfo(result.kind, result.endpoint, result.region, vni=result.vni)
         latency: float | None = result.latency
     else:
-        info, latency = path_of(peer.key) or PathInfo("none"), echo
-    via = str(info.endpoint) if info.kind == "direct" and info.endpoint else ""
+        info, latency = means.path_of(peer.key) or PathInfo("none"), echo
+    answered = latency is not None
     return PingDocument(
         target=peer.label,
         address=str(address),
         latency=latency,
-        path=info.kind if latency is not None else "none",
-        via=via or (region_name(info.region) if info.kind == "derp" else ""),
-        error="" if latency is not None else f"{target} did not answer within {seconds:g} s",
+        path=info.kind if answered else "none",
+        via=describe_info(info, means.region_name) if answered else "",
+        error="" if answered else f"{question.target} did not answer within {question.seconds:g} s",
     )
+
+
+def describe_info(info: PathInfo, region_name: Callable[[int], str]) -> str:
+    """Say what a path leads over: an address, "address vni N" of a relay, a DERP region."""
+    match info.kind:
+        case "direct":
+            return str(info.endpoint or "")
+        case "relay":
+            return f"{info.endpoint} vni {info.vni}"
+        case "derp":
+            return region_name(info.region)
+        case "none":
+            return ""
+
+
+async def _answers(
+    question: PingQuestion, peer: Node, address: IPAddress, means: Means
+) -> tuple[PingResult, float | None]:
+    """Return what path discovery answered and the latency of what came through the tunnel."""
+    seconds, size = question.seconds, question.size
+    match question.kind:
+        case "disco":
+            path = means.path_ping(peer.key, seconds, size)
+            return await _both(path, ping_address(address, seconds))
+        case "icmp":
+            return PingResult(None), await ping_address(address, seconds, size=size)
 
 
 async def _both(
@@ -98,9 +141,16 @@ async def _await(work: Awaitable[T]) -> T:
 
 
 async def ping_address(
-    address: IPAddress, seconds: float, clock: Callable[[], float] = time.perf_counter
+    address: IPAddress,
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+    *,
+    size: int = 0,
 ) -> float | None:
-    """Return the seconds until an echo came back; None without an answer or a way there."""
+    """Return the seconds until an echo came back; None without an answer or a way there.
+
+    `size` is octets of the whole packet; the smallest is sent when it is less than that.
+    """
     try:
         sock = _open(address.version)
     except OSError:
@@ -109,7 +159,7 @@ async def ping_address(
         try:
             sock.connect((str(address), 0))
             async with asyncio.timeout(seconds):
-                return await _ask(sock, address.version, clock)
+                return await _ask(sock, address.version, clock, size)
         except (OSError, TimeoutError):
             return None
 
@@ -126,9 +176,10 @@ def _open(version: int) -> socket.socket:
     return sock
 
 
-async def _ask(sock: socket.socket, version: int, clock: Callable[[], float]) -> float:
+async def _ask(sock: socket.socket, version: int, clock: Callable[[], float], size: int) -> float:
     loop = asyncio.get_running_loop()
-    cookie = secrets.token_bytes(16)  # ping sockets choose the identifier themselves
+    # Ping sockets choose the identifier themselves, so the payload says that it is ours.
+    cookie = secrets.token_bytes(max(_COOKIE, size - _HEADERS[version]))
     sequence = 0
     while True:
         sequence += 1

@@ -10,12 +10,14 @@ from gatepost.model.status import (
     ChangeDocument,
     NetcheckDocument,
     PingDocument,
+    PingKind,
     PluginDocument,
     PluginRequest,
     ReasonDocument,
     Status,
     UpRequest,
     VersionDocument,
+    WhyDocument,
 )
 
 DEFAULT_SOCKET = Path("/run/gatepost/gatepostd.sock")
@@ -67,11 +69,18 @@ class NodeClient:
         path = f"/v1/plugins/{quote(name, safe='')}"
         return self._connection.ask("PATCH", path, PluginDocument, body=request)
 
-    def ping(self, target: str, seconds: float) -> PingDocument:
-        query = {"target": target, "timeout": f"{seconds:g}"}
+    def ping(
+        self, target: str, seconds: float, kind: PingKind = "disco", size: int = 0
+    ) -> PingDocument:
+        query = {"target": target, "timeout": f"{seconds:g}", "kind": kind, "size": str(size)}
         return self._connection.ask(
             "POST", "/v1/ping", PingDocument, query=query, seconds=seconds + _MARGIN
         )
+
+    def why(self, target: str, seconds: float) -> WhyDocument:
+        query = {"target": target, "timeout": f"{seconds:g}"}
+        wait = seconds + _NETCHECK
+        return self._connection.ask("POST", "/v1/why", WhyDocument, query=query, seconds=wait)
 
     def netcheck(self) -> NetcheckDocument:
         return self._connection.ask("GET", "/v1/netcheck", NetcheckDocument, seconds=_NETCHECK)

@@ -13,17 +13,19 @@ from gatepost.model.status import (
     ChangeDocument,
     NetcheckDocument,
     PingDocument,
+    PingKind,
     PluginDocument,
     PluginRequest,
     ReasonDocument,
     Status,
     UpRequest,
     VersionDocument,
+    WhyDocument,
 )
 
 
 class NodeApi(Protocol):
-    """One node. None of these waits for the network, except `ping` and `netcheck`."""
+    """One node. None of these waits for the network, except `ping`, `why` and `netcheck`."""
 
     async def version(self) -> VersionDocument: ...
 
@@ -69,11 +71,23 @@ class NodeApi(Protocol):
         """Switch or configure a plugin; raise NotFoundError for an unknown name."""
         ...
 
-    async def ping(self, target: str, seconds: float) -> PingDocument:
+    async def ping(
+        self, target: str, seconds: float, kind: PingKind = "disco", size: int = 0
+    ) -> PingDocument:
         """Ask one peer (name or mesh address) for an answer, at most `seconds` long.
 
+        "disco" asks path discovery, and the peer through the tunnel if that is silent;
+        "icmp" asks through the tunnel only. `size` is octets of the whole
+        packet, 0 is the smallest.
         No answer in time is a document without latency; a target that is no
         peer raises NotFoundError.
+        """
+        ...
+
+    async def why(self, target: str, seconds: float) -> WhyDocument:
+        """Try to reach one peer for at most `seconds`, and say what explains the path.
+
+        A target that is no peer raises NotFoundError.
         """
         ...
 

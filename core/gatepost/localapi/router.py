@@ -34,6 +34,7 @@ from gatepost.model.status import Document, ErrorDocument
 from gatepost.net.http_server import Peer, Request, Response
 
 T = TypeVar("T")
+Choice = TypeVar("Choice", bound=str)
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,21 @@ class Call:
         if not 0 < value <= most:
             raise SettingsError(f"{name} {text!r} is not a number of seconds from 0 to {most:g}")
         return value
+
+    def number(self, name: str, most: int) -> int:
+        """Return a query value as a number from 0 to `most`; 0 when it is not there."""
+        text = self.request.query.get(name, "") or "0"
+        if not (text.isascii() and text.isdecimal() and int(text[:9]) <= most):
+            raise SettingsError(f"{name} {text!r} is not a number from 0 to {most}")
+        return int(text)
+
+    def choice(self, name: str, choices: Sequence[Choice]) -> Choice:
+        """Return a query value that is one of `choices`; the first when it is not there."""
+        text = self.request.query.get(name, "") or choices[0]
+        for each in choices:
+            if text == each:
+                return each
+        raise SettingsError(f"{name} {text!r} is none of {', '.join(choices)}")
 
 
 Answer = Document | Sequence[Document] | None

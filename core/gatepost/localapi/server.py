@@ -1,8 +1,8 @@
 """The routes of the node's local API: HTTP on one side, a NodeApi on the other.
 
 Reading is for everybody who can open the socket; changing is for root and the
-group `gatepost`. `explain` and `plan` read; `ping` and `netcheck` send packets
-but change nothing, so they are open too, as people are used to.
+group `gatepost`. `explain` and `plan` read; `ping`, `why` and `netcheck` send
+packets but change nothing, so they are open too, as people are used to.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from pathlib import Path
 from gatepost.localapi.listen import LocalServer, only_members, serve_local
 from gatepost.localapi.protocol import NodeApi
 from gatepost.localapi.router import Answer, Call, Guard, Route, Router
-from gatepost.model.status import PluginRequest, UpRequest
+from gatepost.model.status import PingKind, PluginRequest, UpRequest
 
 PING_DEFAULT = 5.0  # seconds
 PING_MOST = 60.0  # seconds
+PING_LARGEST = 9000  # octets; more than any link of the internet carries
+_PING_KINDS: tuple[PingKind, ...] = ("disco", "icmp")
 
 
 async def serve_node(api: NodeApi, path: Path, *, mode: int = 0o666) -> LocalServer:
@@ -41,6 +43,7 @@ def node_router(api: NodeApi, guard: Guard) -> Router:
             Route("GET", "/v1/plugins", routes.plugins),
             Route("PATCH", "/v1/plugins/{name}", routes.change_plugin),
             Route("POST", "/v1/ping", routes.ping, guarded=False),
+            Route("POST", "/v1/why", routes.why, guarded=False),
             Route("GET", "/v1/netcheck", routes.netcheck),
         ),
         guard,
@@ -88,7 +91,13 @@ class _Routes:
 
     async def ping(self, call: Call) -> Answer:
         seconds = call.seconds("timeout", PING_DEFAULT, PING_MOST)
-        return await self._api.ping(call.query("target"), seconds)
+        kind = call.choice("kind", _PING_KINDS)
+        size = call.number("size", PING_LARGEST)
+        return await self._api.ping(call.query("target"), seconds, kind, size)
+
+    async def why(self, call: Call) -> Answer:
+        seconds = call.seconds("timeout", PING_DEFAULT, PING_MOST)
+        return await self._api.why(call.query("target"), seconds)
 
     async def netcheck(self, _call: Call) -> Answer:
         return await self._api.netcheck()

@@ -63,7 +63,10 @@ def is_active(peer: PeerDocument, now: float) -> bool:
 
 
 def describe_path(peer: PeerDocument, now: float) -> str:
-    """Say how packets get to a peer: "direct 1.2.3.4:5", "derp lab", "idle", "offline …"."""
+    """Say how packets get to a peer.
+
+    "direct 1.2.3.4:5", "relay 1.2.3.4:5 vni 7", "derp lab", "idle", "offline …".
+    """
     if peer.expired:
         return "expired"
     if peer.online is False and not is_active(peer, now):
@@ -72,4 +75,9 @@ def describe_path(peer: PeerDocument, now: float) -> str:
         return "idle"
     if peer.path == "none":
         return "no path"
-    return f"{peer.path} {peer.endpoint if peer.path == 'direct' else peer.relay}".rstrip()
+    over = {
+        "direct": peer.endpoint,
+        "relay": f"{peer.endpoint} vni {peer.vni}",
+        "derp": peer.relay,
+    }[peer.path]
+    return f"{peer.path} {over}".rstrip()

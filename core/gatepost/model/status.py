@@ -15,6 +15,7 @@ from gatepost.model.resource import Level
 
 State = Literal["Stopped", "NeedsLogin", "NeedsMachineAuth", "Starting", "Running"]
 PathKind = Literal["direct", "relay", "derp", "none"]
+PingKind = Literal["disco", "icmp"]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,7 +60,11 @@ class RoutesDocument(Document, frozen=True, kw_only=True):
 
 
 class PeerDocument(Document, frozen=True, kw_only=True):
-    """One peer. `endpoint` is the address of a direct path; `relay` names the DERP region."""
+    """One peer.
+
+    `endpoint` is the address of a direct path, or of a peer relay with our `vni`
+    there; `relay` names the DERP region. `active` is traffic within the last 45 s.
+    """
 
     id: int
     name: str
@@ -74,7 +79,9 @@ class PeerDocument(Document, frozen=True, kw_only=True):
     expired: bool = False
     path: PathKind = "none"
     endpoint: str = ""
+    vni: int = 0
     relay: str = ""
+    active: bool = False
     latency: float | None = None  # seconds, of the path in use
     last_handshake: float | None = None
     received: int = 0  # octets
@@ -148,14 +155,69 @@ class ReasonDocument(Document, frozen=True, kw_only=True):
 
 
 class PingDocument(Document, frozen=True, kw_only=True):
-    """The result of one try. `latency` is in seconds; None means no answer in time."""
+    """The result of one try. `latency` is in seconds; None means no answer in time.
+
+    `via` is an address, "address vni N" of a peer relay, or the code of a DERP region.
+    """
 
     target: str
     address: str
     latency: float | None
     path: PathKind = "none"
-    via: str = ""  # endpoint or DERP region
+    via: str = ""
     error: str = ""
+
+
+class FindingDocument(Document, frozen=True, kw_only=True):
+    """One thing that explains a path. `code` is stable; `fix` says what would change it."""
+
+    code: str
+    text: str
+    fix: str = ""
+    level: Literal["info", "warning", "error"] = "warning"
+
+
+class TryDocument(Document, frozen=True, kw_only=True):
+    """One way to a peer that was tried. `pinged` and `answered` are seconds ago; None is never.
+
+    `via` as in `PingDocument`; `origin` says who told of it; `mtu` is in octets, 0 not
+    measured; `trouble` is what this machine said when it should send there.
+    """
+
+    path: PathKind
+    via: str
+    origin: str
+    pings: int
+    answers: int
+    pinged: float | None = None
+    answered: float | None = None
+    latency: float | None = None  # seconds
+    mtu: int = 0
+    trouble: str = ""
+
+
+class PathChangeDocument(Document, frozen=True, kw_only=True):
+    """The path changed `ago` seconds ago."""
+
+    ago: float
+    before: str
+    after: str
+    reason: str
+
+
+class WhyDocument(Document, frozen=True, kw_only=True):
+    """Why a peer is reached the way it is; `findings` begins with the most important."""
+
+    target: str
+    address: str
+    summary: str
+    answered: bool
+    path: PathKind = "none"
+    via: str = ""
+    latency: float | None = None  # seconds
+    findings: tuple[FindingDocument, ...] = ()
+    tries: tuple[TryDocument, ...] = ()
+    changes: tuple[PathChangeDocument, ...] = ()  # the oldest first
 
 
 class RegionDocument(Document, frozen=True, kw_only=True):

@@ -236,14 +236,17 @@ class PathService:
         peer = self._session.peer(key)
         return peer.report(self._clock()) if peer else None
 
-    async def ping(self, key: NodePublic, timeout: float) -> PingResult:  # noqa: ASYNC109  # the operator's number
-        """Ping a peer's path service by the path in use; a lost ping is repeated each second."""
+    async def ping(self, key: NodePublic, timeout: float, size: int = 0) -> PingResult:  # noqa: ASYNC109  # the operator's number
+        """Ping a peer's path service by the path in use; a lost ping is repeated each second.
+
+        `size` is octets of the whole packet, 0 the smallest.
+        """
         end = self._clock() + timeout
         answer: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
         sent: list[bytes] = []
         try:
             while (left := end - self._clock()) > 0:
-                transaction = self._session.probe(key, self._clock())
+                transaction = self._session.probe(key, self._clock(), size)
                 if transaction is None:
                     break
                 sent.append(transaction)

@@ -69,6 +69,25 @@ def _found(rules: tuple[Rule, ...], evidence: Evidence) -> tuple[Finding, ...]:
     return tuple(finding for rule in rules if (finding := rule(evidence)))
 
 
+def summarize(evidence: Evidence) -> str:
+    """Say in one sentence how the peer is reached."""
+    name, path = evidence.peer.name, evidence.path
+    over = describe_way(path.way, evidence.derp.name)
+    how = {
+        "direct": f"directly at {over}",
+        "relay": f"through the peer relay {over}",
+        "derp": f"through DERP region {over}",
+        "none": "",
+    }[path.path]
+    if not how:
+        return f"There is no way to {name}."
+    if not evidence.is_answered:
+        return f"{name} does not answer; packets for it go {how}."
+    latency = path.latency if path.latency is not None else evidence.tunnel.echo
+    took = f", {latency * 1000:.3g} ms there and back" if latency is not None else ""
+    return f"{name} is reached {how}{took}."
+
+
 def describe_way(way: Way | None, region_name: Callable[[int], str]) -> str:
     """Say a way as people know it: an address, "1.2.3.4:5 vni 7" of a relay, a DERP region."""
     match way:

@@ -11,10 +11,12 @@ from gatepost.model.status import (
     ChangeDocument,
     DerpDocument,
     FieldDocument,
+    FindingDocument,
     NetcheckDocument,
     NoticeDocument,
     PeerDocument,
     PingDocument,
+    PingKind,
     PluginDocument,
     PluginRequest,
     ReasonDocument,
@@ -23,8 +25,10 @@ from gatepost.model.status import (
     SelfDocument,
     State,
     Status,
+    TryDocument,
     UpRequest,
     VersionDocument,
+    WhyDocument,
     WireGuardDocument,
 )
 
@@ -132,6 +136,7 @@ class FakeNode:
     looks: int = 0
     approved_at: int = 3  # at which look a sign-in is found approved
     pings: int = 0
+    asked: tuple[PingKind, int] = ("disco", 0)  # by the last ping
     logins: int = 0
 
     async def version(self) -> VersionDocument:
@@ -234,11 +239,17 @@ class FakeNode:
         self.installed[name] = replace(changed, fields=fields)
         return self.installed[name]
 
-    async def ping(self, target: str, seconds: float) -> PingDocument:
+    def _peer(self, target: str) -> PeerDocument:
         names = {name: p for p in self.peers for name in (p.name, p.name.split(".")[0])}
         if target not in names:
             raise NotFoundError(f"no peer is called {target!r}", hint="see: gatepost status")
-        peer = names[target]
+        return names[target]
+
+    async def ping(
+        self, target: str, seconds: float, kind: PingKind = "disco", size: int = 0
+    ) -> PingDocument:
+        peer = self._peer(target)
+        self.asked = kind, size
         self.pings += 1
         if peer.online is False:
             return PingDocument(
@@ -254,6 +265,41 @@ class FakeNode:
             latency=0.012,
             path="direct" if direct else "derp",
             via=peer.endpoint if direct else "lab",
+        )
+
+    async def why(self, target: str, seconds: float) -> WhyDocument:
+        peer = self._peer(target)
+        name, address = target.split(".", maxsplit=1)[0], peer.addresses[0]
+        if peer.online is False:
+            finding = FindingDocument(
+                code="peer-offline", text=f"{name} is not there.", fix="Wait.", level="error"
+            )
+            return WhyDocument(
+                target=name,
+                address=address,
+                summary=f"{name} does not answer.",
+                answered=False,
+                findings=(finding,),
+            )
+        tried = TryDocument(
+            path="direct",
+            via=peer.endpoint,
+            origin="the coordination server",
+            pings=2,
+            answers=1,
+            pinged=min(seconds, 1.0),
+            answered=1.0,
+            latency=peer.latency,
+        )
+        return WhyDocument(
+            target=name,
+            address=address,
+            summary=f"{name} is reached directly at {peer.endpoint}.",
+            answered=True,
+            path="direct",
+            via=peer.endpoint,
+            latency=peer.latency,
+            tries=(tried,),
         )
 
     async def netcheck(self) -> NetcheckDocument:

@@ -10,7 +10,7 @@ from gatepost.cli.session import Session
 from gatepost.cli.values import Duration
 from gatepost.errors import GatepostError
 from gatepost.localapi.words import milliseconds
-from gatepost.model.status import PingDocument
+from gatepost.model.status import PingDocument, PingKind
 
 _BETWEEN = 1.0  # seconds
 
@@ -34,17 +34,33 @@ class NoAnswer(GatepostError):  # noqa: N818  # named for what happened
     metavar="[=BOOL]",
     help="Stop at the first answer by a direct path.  [default: true]",
 )
+@click.option("--icmp", is_flag=True, help="Ask the peer's kernel, through the tunnel only.")
+@click.option(
+    "--size",
+    type=click.IntRange(0, 9000),
+    default=0,
+    help="Octets of the whole packet; 0 is the smallest.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print each try as a JSON document.")
 @click.pass_obj
-def ping(
-    session: Session, *, target: str, count: int, timeout: float, until_direct: bool, as_json: bool
+def ping(  # noqa: PLR0913  # its flags
+    session: Session,
+    *,
+    target: str,
+    count: int,
+    timeout: float,
+    until_direct: bool,
+    icmp: bool,
+    size: int,
+    as_json: bool,
 ) -> None:
+    kind: PingKind = "icmp" if icmp else "disco"
     answered = tried = 0
     while not count or tried < count:
         if tried:
             session.wait(_BETWEEN)
         tried += 1
-        answer = session.node.ping(target, timeout)
+        answer = session.node.ping(target, timeout, kind, size)
         answered += answer.latency is not None
         if as_json:
             say_json(answer)
@@ -55,7 +71,8 @@ def ping(
     if not answered:
         raise NoAnswer(f"no answer from {target}")
     if until_direct:
-        raise NoAnswer("a direct path was not established")
+        hint = f"gatepost why {target}"
+        raise NoAnswer("a direct path was not established", hint=hint)
 
 
 def describe(answer: PingDocument, timeout: float) -> str:

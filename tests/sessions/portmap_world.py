@@ -220,6 +220,14 @@ class World:
             self.refused.append(str(error))
         self._deliver(self.session.take())
 
+    def announce(self, packet: bytes, source: Endpoint = SERVICE) -> None:
+        """Let the session hear what was sent to all hosts."""
+        try:
+            self.session.on_announcement(packet, source, self.now)
+        except WireError as error:
+            self.refused.append(str(error))
+        self._deliver(self.session.take())
+
     def do(self, outputs: list[Output]) -> None:
         """Do what a session asked for that is over."""
         for output in outputs:

@@ -86,7 +86,7 @@ def test_a_gateway_that_begins_while_we_rest_is_asked_soon() -> None:
     world = make_world()
     world.run(3600.0)
     world.gateway.speaks = frozenset({"natpmp"})
-    world.hear(natpmp.write_answer(natpmp.AddressAnswer(epoch=0, address=OUTSIDE)))
+    world.announce(natpmp.write_answer(natpmp.AddressAnswer(epoch=0, address=OUTSIDE)))
     world.run(SETTLE + 1)
 
     assert world.external == MAPPED
@@ -121,29 +121,32 @@ def test_a_gateway_that_forgets_is_noticed_and_asked_for_the_same_port(word: str
     assert world.changes == 1
 
 
-@pytest.mark.parametrize("word", ["natpmp", "pcp"])
-def test_an_announced_restart_is_answered_at_once(word: str) -> None:
+@pytest.mark.parametrize("by", ["natpmp", "pcp"])
+@each_protocol
+def test_an_announced_restart_is_answered_at_once(word: str, by: str) -> None:
     world = make_world(word)
-    world.run(600.0)
+    world.run(SETTLE)
     world.gateway.restart(world.now)
-    world.hear(
+    world.announce(
         natpmp.write_answer(natpmp.AddressAnswer(epoch=0, address=OUTSIDE))
-        if word == "natpmp"
+        if by == "natpmp"
         else pcp.write_answer(pcp.Announced(0))
     )
-    world.run(1.0)
-
-    assert PORT in world.gateway.mapped
-
-
-def test_an_announcement_by_the_other_protocol_is_a_reason_to_look() -> None:
-    world = make_world("natpmp")
-    world.run(10.0)
-    world.gateway.restart(world.now)
-    world.hear(pcp.write_answer(pcp.Announced(0)))
     world.run(2.0)
 
     assert PORT in world.gateway.mapped
+    assert world.changes == 1
+
+
+def test_a_late_second_answer_is_no_announcement() -> None:
+    world = make_world("natpmp")
+    world.run(CHECK)
+    for _ in range(10):
+        epoch = world.gateway.seconds(world.now)
+        world.hear(natpmp.write_answer(natpmp.AddressAnswer(epoch=epoch, address=OUTSIDE)))
+        world.run(CHECK / 5)
+
+    assert world.gateway.asked == ["natpmp"]
 
 
 @each_protocol

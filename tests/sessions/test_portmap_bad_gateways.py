@@ -74,7 +74,7 @@ def test_a_flood_of_announcements_does_not_make_us_ask_in_a_loop() -> None:
     world = make_world("natpmp", epoch=standing)
     before = len(world.gateway.asked)
     for _ in range(1000):
-        world.hear(natpmp.write_answer(natpmp.AddressAnswer(epoch=0, address=OUTSIDE)))
+        world.announce(natpmp.write_answer(natpmp.AddressAnswer(epoch=0, address=OUTSIDE)))
         world.run(0.1)
 
     assert len(world.gateway.asked) - before <= 100 / SETTLE + 1
@@ -87,6 +87,7 @@ def test_answers_of_others_than_the_gateway_are_ignored() -> None:
     lie = natpmp.write_answer(natpmp.AddressAnswer(epoch=0, address=IPv4Address("198.18.6.6")))
     for source in (stranger, other_port):
         world.hear(lie, source)
+        world.announce(lie, source)
     world.run(10.0)
 
     assert world.external == MAPPED
@@ -117,6 +118,7 @@ def test_garbage_changes_nothing(packets: list[tuple[bytes, bool]]) -> None:
     world = make_world("natpmp")
     for packet, as_search in packets:
         world.hear(b"HTTP/1.1 200 OK\r\n" + packet if as_search else packet)
+        world.announce(packet)
         world.run(0.3)
     world.run(CHECK)
 

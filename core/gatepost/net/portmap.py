@@ -183,7 +183,7 @@ class PortMapping:
             return
         for gateway, line in self._lines.items():
             if str(gateway.address) == sender[0]:
-                line.on_packet(packet, sender)
+                line.on_announcement(packet, sender)
 
 
 def _open_listener() -> socket.socket:

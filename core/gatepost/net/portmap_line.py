@@ -66,6 +66,14 @@ class Line:
             log.debug("dropped a packet of %s: %s", sender[0], error)
         self._settle()
 
+    def on_announcement(self, packet: bytes, sender: tuple[str, int]) -> None:
+        """Take a datagram to all hosts."""
+        try:
+            self.session.on_announcement(packet, make_endpoint(sender), self._clock())
+        except WireError as error:
+            log.debug("dropped an announcement of %s: %s", sender[0], error)
+        self._settle()
+
     async def look(self) -> None:
         """Look anew which protocols the gateway speaks; 2 seconds as a rule."""
         self._looked.clear()

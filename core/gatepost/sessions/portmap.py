@@ -20,7 +20,7 @@ from typing import Never
 from gatepost.errors import RefusedError, WireError
 from gatepost.model.gateway import Gateway
 from gatepost.model.netmap import Endpoint
-from gatepost.sessions.portmap_answers import Heard
+from gatepost.sessions.portmap_answers import Heard, News
 from gatepost.sessions.portmap_ask import Asker, Verdict
 from gatepost.sessions.portmap_values import (
     Changed,
@@ -83,6 +83,17 @@ class PortMap:
         if heard is not None:
             self._now = now
             self._step(heard)
+
+    def on_announcement(self, packet: bytes, source: Endpoint, now: float) -> None:
+        """Take what was sent to all hosts. Raise `WireError`.
+
+        Its epoch is not asked: one that began less than two seconds after we asked
+        could not be told from a slow clock, and nobody announces without a reason.
+        """
+        heard = _read(packet, source, self.gateway)
+        if isinstance(heard, natpmp.AddressAnswer | pcp.Announced):
+            self._now = now
+            self._step(News())
 
     def on_reply(self, number: int, reply: HttpReply | None, now: float) -> None:
         """Take the reply to a `Fetch`; None is none in time."""
@@ -162,7 +173,7 @@ class PortMap:
         """Wait; a gateway that speaks unasked has just begun, which ends the rest soon."""
         while self._now < until and not self._look_wanted:
             heard = yield until
-            if _is_news(heard):
+            if isinstance(heard, News):
                 until = min(until, self._now + SETTLE)
 
     def _keep(self, mapping: Mapping) -> Steps:
@@ -173,10 +184,10 @@ class PortMap:
             if self._look_wanted:
                 yield from self._look()
             verdict = self._ask.judge(heard, mapping)
-            if verdict is None and (self._now >= check or _is_news(heard)):
+            if verdict is None and self._now >= check:
                 verdict = yield from self._ask.check(mapping)
                 check = self._now + CHECK
-            if verdict is Verdict.LOST:
+            if verdict is Verdict.LOST or isinstance(heard, News):
                 yield from self._pause_until(mapping.made + SETTLE)
                 return
             if verdict is Verdict.SILENT or self._now >= renew:
@@ -196,11 +207,6 @@ class PortMap:
     def _pause_until(self, until: float) -> Steps:
         while self._now < until:
             yield until
-
-
-def _is_news(heard: Heard | None) -> bool:
-    """Say whether a gateway speaks unasked, as one that has just begun; by any protocol."""
-    return isinstance(heard, natpmp.AddressAnswer | pcp.Announced)
 
 
 def _read(packet: bytes, source: Endpoint, gateway: Gateway) -> Heard | None:

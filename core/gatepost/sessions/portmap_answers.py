@@ -13,7 +13,13 @@ from gatepost.wire import natpmp, pcp, upnp
 MOST_FOUND = 10  # UPnP gateways that are remembered
 WRONG_VERSION = 1  # the result for a packet of the other protocol on the same port
 
-Heard = natpmp.Answer | pcp.Answer | upnp.Found | tuple[int, HttpReply | None]
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The gateway told all hosts that it has just begun, or has another address."""
+
+
+Heard = natpmp.Answer | pcp.Answer | upnp.Found | News | tuple[int, HttpReply | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from gatepost.errors import SettingsError
 from gatepost.linux.bpf import why_unusable
+from gatepost.linux.bpf_pins import why_unfindable
 from gatepost.linux.interfaces import Attachment
 from gatepost.model.gateway import Gateway
 from gatepost.model.netmap import IPAddress
@@ -108,5 +109,9 @@ def links_accepting_ra(root: Path = Path("/proc/sys/net/ipv6/conf")) -> str:
     return " ".join(found)
 
 
-# "bpf": why this kernel takes no program, nothing if it does
-FACTS: Mapping[str, Fact] = {"accept-ra": links_accepting_ra, "bpf": why_unusable}
+def why_no_programs() -> str:
+    """Return why the kernel's packet path takes no program of ours, nothing if it does."""
+    return why_unusable() or why_unfindable()
+
+
+FACTS: Mapping[str, Fact] = {"accept-ra": links_accepting_ra, "bpf": why_no_programs}

@@ -257,13 +257,13 @@ def create_map(spec: MapSpec) -> BpfMap:
         name,
     )  # fmt: skip
     number, _ = call(_MAP_CREATE, asked)
-    return _described_map(number)
+    return describe_map(number)
 
 
 def open_map(identity: int) -> BpfMap:
     """Open a map by the kernel's number; raise `FileNotFoundError` when it is gone."""
     number, _ = call(_MAP_BY_ID, struct.pack("=III", identity, 0, 0))
-    return _described_map(number)
+    return describe_map(number)
 
 
 def open_program(identity: int) -> LoadedProgram:
@@ -324,7 +324,9 @@ def load_object(
 
 def _fitting(spec: MapSpec, shared: Mapping[str, BpfMap]) -> BpfMap:
     known = shared.get(spec.name)
-    return open_map(known.identity) if known and known.spec == spec else create_map(spec)
+    if known is None or known.spec != spec:
+        return create_map(spec)
+    return describe_map(os.dup(known.number))
 
 
 def _with_maps(program: Program, maps: Mapping[str, BpfMap]) -> bytes:
@@ -342,7 +344,8 @@ def _info(number: int, size: int, given: bytes = b"") -> bytes:
     return memory.content
 
 
-def _described_map(number: int) -> BpfMap:
+def describe_map(number: int) -> BpfMap:
+    """Return the map behind a descriptor, which it owns from now on."""
     kind, identity, key_size, value_size, entries, flags, name = _MAP_INFO.unpack(
         _info(number, _MAP_INFO.size)
     )

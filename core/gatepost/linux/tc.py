@@ -6,10 +6,10 @@ done). The filter's name says what it is, so that nothing has to be remembered:
 
     gatepost:<object>:<program>:<16 digits of the object's SHA-256>
 
-The filter keeps the program, the program its maps, and nothing else does: there is
-nothing to pin, two network namespaces do not meet, and all of it works on while the
-daemon is away. "clsact" stays when the last program goes, since other programs may
-stand on it; alone it costs nothing.
+The filter keeps the program and the program its maps, so all of it works on while the
+daemon is away; how the maps are found again is in `gatepost.linux.bpf_pins`. "clsact"
+stays when the last program goes, since other programs may stand on it; alone it costs
+nothing.
 Sources: Linux: include/uapi/linux/{rtnetlink,pkt_sched,pkt_cls}.h, net/sched/cls_bpf.c.
 """
 
@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from gatepost.bpf import read_object
-from gatepost.linux import bpf
+from gatepost.linux import bpf, bpf_pins
 from gatepost.linux.bpf_object import read_object_file
 from gatepost.linux.links import all_links
 from gatepost.linux.netlink import Netlink
@@ -113,6 +113,10 @@ class TrafficPrograms:
         removed = [c.old for c in changes if isinstance(c.old, TrafficProgram) and c.new is None]
         requests = [_delete_filter(links[p.device].index, p) for p in removed if p.device in links]
         await self._netlink.write(requests, _GONE)
+        if removed:
+            left = {a.object for a in await read_attached(self._netlink)}
+            for gone in {p.object for p in removed} - left:
+                bpf_pins.forget(gone)
         for change in changes:
             if isinstance(change.new, TrafficProgram):
                 await self._attach(change.new, links)
@@ -140,13 +144,13 @@ def _obtain(
     maps = dict[str, bpf.BpfMap]()
     for each in sorted(same_object, key=lambda a: a.name != name):
         try:
-            program = stack.enter_context(bpf.open_program(each.program_id))
-            opened = program.maps()
+            program = bpf_pins.find_program(each.program_id)
+            opened = bpf_pins.find_maps(each.program_id, wanted.object)
         except FileNotFoundError:
             continue  # detached meanwhile
-        for one in opened.values():
+        for one in (*opened.values(), *((program,) if program else ())):
             stack.callback(one.close)
-        if each.name == name:
+        if program and each.name == name:
             return program, opened
         maps = {**opened, **maps}
     content = read_object_file(read_object(wanted.object))
@@ -154,6 +158,7 @@ def _obtain(
     stack.callback(program.close)
     for one in made.values():
         stack.callback(one.close)
+    bpf_pins.keep(wanted.object, made)
     return program, made
 
 
@@ -195,8 +200,7 @@ async def open_maps(netlink: Netlink, name: str) -> dict[str, bpf.BpfMap]:
     for each in await read_attached(netlink):
         if each.object == name:
             try:
-                with bpf.open_program(each.program_id) as program:
-                    return program.maps()
+                return bpf_pins.find_maps(each.program_id, name)
             except FileNotFoundError:
                 continue
     return {}
@@ -224,22 +228,20 @@ def _as_resource(
 
 def _entries_now(each: Attached, goal: TrafficProgram) -> frozenset[MapEntry]:
     mentioned = _by_map(goal.entries)
-    if not mentioned:
-        return frozenset()
     found = set[MapEntry]()
-    try:
-        with bpf.open_program(each.program_id) as program, ExitStack() as stack:
-            maps = program.maps()
-            for one in maps.values():
-                stack.callback(one.close)
-            for name, wanted in mentioned.items():
-                is_array = maps[name].spec.kind in _ARRAYS
-                there = maps[name].items()
-                found |= {
-                    MapEntry(name, k, v) for k, v in there.items() if k in wanted or not is_array
-                }
-    except FileNotFoundError:
-        return frozenset()  # detached meanwhile
+    with ExitStack() as stack:
+        try:
+            maps = bpf_pins.find_maps(each.program_id, each.object)
+        except FileNotFoundError:
+            return frozenset()  # detached meanwhile
+        for one in maps.values():
+            stack.callback(one.close)
+        for name, wanted in mentioned.items():
+            if name not in maps:
+                return frozenset()  # its pin was removed: attach it anew
+            is_array = maps[name].spec.kind in _ARRAYS
+            there = maps[name].items()
+            found |= {MapEntry(name, k, v) for k, v in there.items() if k in wanted or not is_array}
     return frozenset(found)
 
 

@@ -79,6 +79,11 @@ class Carriers:
         if self._pair is not None:
             self._pair.paths.poke()
 
+    def survey_again(self) -> None:
+        """Ask STUN servers again: the rules that give our packets WireGuard's port are loaded."""
+        if self._pair is not None:
+            self._pair.paths.survey_again()
+
     def notices(self) -> tuple[Notice, ...]:
         if not self._failure:
             return ()

@@ -50,6 +50,7 @@ class Node:
     relay_use: RelayUse
     _tasks: Tasks = field(default_factory=Tasks)
     _attached: LocalNetworks | None = None
+    _is_steered: bool = False  # by the rules of the first round
 
     async def run(self, stopped: asyncio.Event, notifier: Notifier) -> None:
         """Work until `stopped`, then leave the data plane as it is."""
@@ -95,13 +96,19 @@ class Node:
     def network(self) -> NetworkFacts:
         """Return what is known of the network around this box."""
         report, seen = self.carriers.surveyed, self.port_mapping.seen()
-        is_asked = self.port_mapping.in_use and seen is not None
+        is_asked = self.port_mapping.in_use and seen is not None and not self._is_public()
         return NetworkFacts(
             udp=report.udp if report else None,
             ipv6=bool(report.seen_v6) if report else None,
             varies=report.varies if report else None,
             mapping=bool(self.port_mapping.mappings()) if is_asked else None,
         )
+
+    def _is_public(self) -> bool:
+        """Say whether there is no NAT for IPv4: STUN servers see an address of this machine."""
+        report = self.carriers.surveyed
+        local = {e.endpoint.address for e in self.carriers.endpoints() if e.kind == "local"}
+        return bool(report and report.seen_v4 and {e.address for e in report.seen_v4} <= local)
 
     def notices(self) -> tuple[Notice, ...]:
         """Return everything that the operator should read."""
@@ -153,6 +160,9 @@ class Node:
     async def after_round(self) -> None:
         """Do what follows from a round beside the kernel: services, and news for the others."""
         netmap = self.inputs.netmap
+        if netmap is not None and not self._is_steered:
+            self._is_steered = True
+            self.carriers.survey_again()
         resources = self.wishes.lowered.resources.values()
         await self.services.replace(resources, netmap.me.addresses if netmap else ())
         self.relaying.replace(resources)

@@ -165,6 +165,11 @@ class PathService:
         self._own.set_static(endpoints)
         self._publish(fresh=False)
 
+    def survey_again(self) -> None:
+        """Forget what STUN servers saw and ask again: our packets leave from another port now."""
+        self._own.forget_seen()
+        self._survey.hurry()
+
     def on_derp_packet(self, region: int, source: NodePublic, payload: bytes) -> None:
         """Take a packet from a relay: disco for us, or WireGuard's."""
         if is_disco(payload):

@@ -240,6 +240,19 @@ def test_two_pings_are_not_enough_to_blame_a_firewall() -> None:
     assert codes(replace(RELAYED, path=replace(BY_DERP, tries=few))) == []
 
 
+def test_an_address_that_cannot_be_sent_to_is_no_finding_while_others_can() -> None:
+    tries = (*UNANSWERED, *REFUSED)
+
+    assert "sending-fails" not in codes(replace(RELAYED, path=replace(BY_DERP, tries=tries)))
+
+
+def test_a_nat_that_nobody_could_measure_is_named_as_the_other_explanation() -> None:
+    evidence = replace(RELAYED, peer=peer(network=replace(EASY, varies=None)))
+    (finding,) = [f for f in explain_path(evidence) if f.code == "pings-dropped"]
+
+    assert "or the NAT of box-b is hard" in finding.text
+
+
 def test_a_relay_that_carries_leaves_only_what_keeps_the_direct_path_away() -> None:
     place = make_try(PLACE.way, answered=1.0)
     path = replace(BY_DERP, path="relay", way=PLACE.way, tries=(*UNANSWERED, place))

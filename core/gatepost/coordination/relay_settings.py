@@ -86,7 +86,7 @@ def relay_settings(table: RelayTable, region: int) -> RelaySettings:
     if table.clients < 1:
         raise SettingsError(f"clients {table.clients} must be 1 or more")
     servers = read_servers(table.servers, region, own=1)
-    if servers and not table.mesh_key_file:
+    if any(not server.stun_only for server in servers) and not table.mesh_key_file:
         raise SettingsError(
             "servers of one region need mesh-key-file: their clients could not reach each other"
         )

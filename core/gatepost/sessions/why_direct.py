@@ -83,7 +83,8 @@ def no_common_family(evidence: Evidence) -> Finding | None:
 def sending_fails(evidence: Evidence) -> Finding | None:
     """Look whether our own machine refused to send the pings."""
     refused = [(endpoint, t.trouble) for endpoint, t in _addresses(evidence) if t.trouble]
-    if not refused or any(_answers(t) for _, t in _addresses(evidence)):
+    sent = [t for _, t in _addresses(evidence) if t.pings and not t.trouble]
+    if not refused or sent:  # an address of a family or network that we lack is nothing special
         return None
     endpoint, trouble = refused[0]
     return Finding(
@@ -154,7 +155,7 @@ def pings_dropped(evidence: Evidence) -> Finding | None:
         code="pings-dropped",
         text=f"{_count(sum(t.pings for t in tried), 'ping')} to {_count(len(tried), 'address')} of"
         f" {evidence.peer.name} got no answer, and none of its own arrived, though both can"
-        " talk by DERP: a firewall drops UDP between them.",
+        f" talk by DERP: a firewall drops UDP between them{_unless_hard(evidence)}.",
         fix="Allow UDP port 41641 in the firewalls of both sides, or at least answers from the"
         " address and port that was sent to.",
     )
@@ -168,9 +169,10 @@ def port_mapping_off(evidence: Evidence) -> Finding | None:
             ("this box", evidence.network),
             (evidence.peer.name, evidence.peer.network),
         )
-        if network.mapping is False and network.udp is not False
+        if network.mapping is False
     ]
-    if not sides or not _unanswered(evidence):
+    blocked = evidence.network.udp is False or evidence.peer.network.udp is False
+    if not sides or blocked or not _unanswered(evidence):
         return None
     whose = " and ".join(sides)
     return Finding(
@@ -230,6 +232,24 @@ def _is_explained(evidence: Evidence) -> bool:
     networks = evidence.network, evidence.peer.network
     blocked = any(n.udp is False or n.varies for n in networks)
     return blocked or not evidence.is_answered or no_common_family(evidence) is not None
+
+
+def _unless_hard(evidence: Evidence) -> str:
+    """Return the other explanation, where nobody could tell whether a NAT is hard."""
+    unknown = [
+        name
+        for name, network in (
+            ("this box", evidence.network),
+            (evidence.peer.name, evidence.peer.network),
+        )
+        if network.varies is None
+    ]
+    if not unknown:
+        return ""
+    return (
+        f", or the NAT of {' or '.join(unknown)} is hard (with fewer than two STUN servers"
+        " nobody can tell)"
+    )
 
 
 def _count(number: int, noun: str) -> str:

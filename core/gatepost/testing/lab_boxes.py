@@ -204,10 +204,17 @@ server-url = "http://{v4}"
 domain = "mesh.example"
 listen = ["{v4}:80", "[{v6}]:80"]
 listen-tls = ["{v4}:443", "[{v6}]:443"]
-stun = ["{v4}:3478", "[{v6}]:3478"]
+stun = ["{v4}:3478", "[{v6}]:3478", "{v4}:3479"]
 
 [derp]
 host = "{v4}"
 ipv4 = "{v4}"
 ipv6 = "{v6}"
+
+# A second port is another destination: without one nobody can tell whether a NAT is hard.
+[[derp.servers]]
+host = "{v4}"
+ipv4 = "{v4}"
+stun-port = 3479
+stun-only = true
 """

@@ -47,6 +47,8 @@ class Relaying:
         """Run exactly the relay among `resources`. Never waits."""
         wanted = next((r for r in resources if isinstance(r, PeerRelay)), None)
         if wanted == self._wanted:
+            if self._service is not None:
+                self._service.look()
             return
         self._wanted, self._failure = wanted, ""
         previous, self._task = self._task, None

@@ -67,6 +67,10 @@ class Flows:
     def poke(self) -> None:
         """Write the whole table again: routes may lead elsewhere. Never waits."""
         self._installed.clear()
+        self.look()
+
+    def look(self) -> None:
+        """Look whether the kernel has another table than before. Never waits."""
         self._look = True
         self._news.set()
 

@@ -110,6 +110,11 @@ class RelayService:
         self._hurry.set()
         self._flows.poke()
 
+    def look(self) -> None:
+        """Look for the kernel's table now, if there was none: programs may have been attached."""
+        if self._forwarder.trouble:
+            self._flows.look()
+
     def allocate(self, sender: DiscoPublic, request: AllocateRequest) -> AllocateResponse | None:
         """Return a place for a client that may have one, None for no answer. Never waits."""
         return self._session.allocate(sender, request, self._clock())

@@ -1,0 +1,152 @@
+"""Who gets a place at this node's relay, and what happens when it cannot run."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+
+import pytest
+from tests.net.waiting import eventually
+
+from gatepost.daemon.relaying import MAY_USE, Relaying
+from gatepost.model.keys import DiscoPublic, NodePublic
+from gatepost.model.netmap import Endpoint, Grant, NetMap
+from gatepost.model.observed import Watch
+from gatepost.model.process import PeerRelay
+from gatepost.net.relay_ports import NoForwarder
+from gatepost.testing.makers import make_netmap, make_node, make_range
+from gatepost.wire.disco_relay import AllocateRequest
+
+SHE, HE = DiscoPublic(secrets.token_bytes(32)), DiscoPublic(secrets.token_bytes(32))
+HERE = ip_address("192.0.2.1")
+REQUEST = AllocateRequest((SHE, HE), 1)
+
+
+def make_mesh(capability: str = MAY_USE) -> NetMap:
+    """Return a mesh in which peer 2 has a capability here and peer 3 has none."""
+    netmap = make_netmap(me=make_node(1), others=(make_node(2), make_node(3)))
+    grant = Grant(
+        sources=tuple(make_range(f"{a}/{a.max_prefixlen}") for a in netmap.peers[0].addresses),
+        destinations=tuple(make_range(f"{a}/{a.max_prefixlen}") for a in netmap.me.addresses),
+        capabilities={capability: ()},
+    )
+    return replace(netmap, grants=(grant,))
+
+
+@dataclass
+class Bed:
+    """A relay's runner and the ports that it told."""
+
+    ports: list[object] = field(default_factory=list[object])
+
+    def __post_init__(self) -> None:
+        self.relaying = Relaying(
+            own_addresses=lambda: (HERE,),
+            forwarder=NoForwarder("not in this test"),
+            publish=self.publish,
+        )
+
+    def publish(self, _watch: Watch[int], answer: object) -> None:
+        self.ports.append(answer)
+
+    async def start(self, port: int = 0, *, netmap: NetMap | None = None) -> int:
+        self.relaying.set_netmap(netmap or make_mesh())
+        self.relaying.replace([PeerRelay(port=port)])
+        await eventually(lambda: any(self.ports))
+        (opened,) = (p for p in self.ports if p)
+        assert isinstance(opened, int)
+        return opened
+
+    def asks(self, node: NodePublic, request: AllocateRequest = REQUEST) -> bool:
+        return self.relaying.allocate(SHE, node, request) is not None
+
+
+@pytest.fixture
+async def bed() -> AsyncIterator[Bed]:
+    made = Bed()
+    yield made
+    await made.relaying.close()
+
+
+async def test_whoever_was_granted_it_gets_a_place_at_the_open_port(bed: Bed) -> None:
+    port = await bed.start()
+    answer = bed.relaying.allocate(SHE, make_mesh().peers[0].key, REQUEST)
+
+    assert answer is not None
+    assert answer.allocation.addresses == (Endpoint(HERE, port),)
+
+
+async def test_peers_without_the_grant_strangers_and_other_capabilities_hear_nothing(
+    bed: Bed,
+) -> None:
+    await bed.start()
+    assert not bed.asks(make_mesh().peers[1].key)
+    assert not bed.asks(make_node(9).key)
+
+    bed.relaying.set_netmap(make_mesh("tailscale.com/cap/relay-target"))
+    assert not bed.asks(make_mesh().peers[0].key)
+
+
+async def test_a_grant_that_is_taken_back_counts_at_once(bed: Bed) -> None:
+    await bed.start()
+    assert bed.asks(make_mesh().peers[0].key)
+    bed.relaying.set_netmap(replace(make_mesh(), grants=()))
+
+    assert not bed.asks(make_mesh().peers[0].key)
+
+
+async def test_without_a_relay_or_a_netmap_there_are_no_places(bed: Bed) -> None:
+    bed.relaying.set_netmap(make_mesh())
+    assert not bed.asks(make_mesh().peers[0].key)
+    await bed.start()
+    bed.relaying.set_netmap(None)
+
+    assert not bed.asks(make_mesh().peers[0].key)
+
+
+async def test_the_port_is_given_back_when_nobody_wants_the_relay(bed: Bed) -> None:
+    port = await bed.start()
+    bed.relaying.replace([])
+    await eventually(lambda: bed.ports[-1] == 0)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+        again.bind(("0.0.0.0", port))
+    assert bed.relaying.state() is None
+
+
+async def test_another_port_means_another_relay(bed: Bed) -> None:
+    first = await bed.start()
+    bed.ports.clear()
+    bed.relaying.replace([PeerRelay(port=0, static=(Endpoint(HERE, 9),))])
+    await eventually(lambda: any(bed.ports))
+    state = bed.relaying.state()
+
+    assert state is not None
+    assert state.addresses[0] == Endpoint(HERE, 9)
+    assert first != 0
+
+
+async def test_a_port_that_is_taken_is_a_notice_that_names_it(bed: Bed) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("0.0.0.0", 0))
+        port = int(taken.getsockname()[1])
+        bed.relaying.replace([PeerRelay(port=port)])
+        await eventually(bed.relaying.notices)
+        (notice,) = bed.relaying.notices()
+        assert f"relay port {port}" in notice.text
+        await asyncio.sleep(0)
+
+    await eventually(lambda: any(bed.ports))  # it tries again
+    assert bed.relaying.notices() == ()
+
+
+async def test_without_the_kernel_the_state_says_why(bed: Bed) -> None:
+    await bed.start()
+    state = bed.relaying.state()
+
+    assert state is not None
+    assert state.trouble == "not in this test"

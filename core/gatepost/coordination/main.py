@@ -28,6 +28,8 @@ from gatepost.coordination.listen import state_directory, tcp_socket, udp_socket
 from gatepost.coordination.logins import Logins
 from gatepost.coordination.machine import MachineApi
 from gatepost.coordination.mapper import Mesh
+from gatepost.coordination.policy.api import PolicyApi
+from gatepost.coordination.policy.file import adopt
 from gatepost.coordination.presence import Presences
 from gatepost.coordination.registrar import Registrar
 from gatepost.coordination.relay_guard import RelayGuard
@@ -36,6 +38,7 @@ from gatepost.coordination.relay_service import RelayService
 from gatepost.coordination.settings import Settings, read_settings
 from gatepost.coordination.stream import Streams
 from gatepost.coordination.times import FLOOR, newest, steady
+from gatepost.coordination.world import World
 from gatepost.errors import GatepostError
 from gatepost.localapi.listen import only_members, serve_local
 from gatepost.net.control_server import NoiseServer
@@ -51,6 +54,7 @@ Tick = Callable[[float], Awaitable[None]]  # gets the loop's clock
 DATABASE = "coordination.sqlite"
 _HTTP_PORT = 80
 _LIMITS = Limits(body=64 << 10, connections=8192, idle=60.0)
+_LOCAL_LIMITS = Limits(body=16 << 20, connections=256, idle=60.0)  # a policy may be long
 _SOCKET_MODE = 0o660
 
 
@@ -94,7 +98,7 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
         relay_key = derp_key(directory).public if settings.derp else None
         certificate = certificate_of(settings, directory, datetime.now(UTC), relay_key)
         mesh = _mesh(settings, certificate.pin)
-        ledger = _open_ledger(directory / DATABASE, stack)
+        ledger = _open_ledger(directory / DATABASE, settings.policy_file, stack)
         extensions = load_extensions(entry_points(group="gatepost.plugins"), settings)
         messages = Messages(mesh, extensions.items)
         presences = Presences(ledger, loop.time, settings.ephemeral_timeout)
@@ -129,8 +133,9 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
             public_key=private.public,
         )
         more = () if relay is None else relay.routes()
-        router = admin.router(only_members(os.getuid()), more)
-        local = await serve_local(router, socket_path, mode=_SOCKET_MODE)
+        policy = PolicyApi(ledger, settings.policy_file)
+        router = admin.router(only_members(os.getuid()), (*more, *policy.routes()))
+        local = await serve_local(router, socket_path, mode=_SOCKET_MODE, limits=_LOCAL_LIMITS)
         stack.push_async_callback(local.close)
 
         async def tick(now: float) -> None:
@@ -154,7 +159,7 @@ def _mesh(settings: Settings, pin: str) -> Mesh:
     return Mesh(domain=settings.domain, derp_map=derp_map)
 
 
-def _open_ledger(path: Path, stack: AsyncExitStack) -> Ledger:
+def _open_ledger(path: Path, policy_file: Path | None, stack: AsyncExitStack) -> Ledger:
     """Open the database; the clock starts no earlier than the newest moment in it."""
     store = Store(path)
     stack.callback(store.close)
@@ -162,6 +167,9 @@ def _open_ledger(path: Path, stack: AsyncExitStack) -> Ledger:
     clock = steady(
         lambda: datetime.now(UTC).timestamp(), floor=max(FLOOR, newest(records, reports))
     )
+    if policy_file is not None:
+        inventory = World.of(records, reports, clock()).rights.inventory
+        records = adopt(policy_file, store, records, inventory, clock())
     return Ledger(store, records, reports, clock)
 
 

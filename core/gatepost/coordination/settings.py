@@ -8,6 +8,7 @@ stun = ["0.0.0.0:3478"]                   # UDP
 certificate = "/etc/ssl/mesh.pem"         # with certificate-key; else a self-signed one is made
 key-expiry = "180d"                       # "never"
 ephemeral-timeout = "2m"
+policy-file = "/etc/gatepost/policy.hujson"  # taken at each start; else set with the command
 [derp]                                    # enabled = false: no relay of our own
 host = "mesh.example.org"                 # name or address that nodes connect to
                                           # more: gatepost.coordination.relay_settings
@@ -67,6 +68,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     certificate_key: str = ""
     key_expiry: str = "180d"
     ephemeral_timeout: str = "2m"
+    policy_file: str = ""
     derp: _DerpTable = _DerpTable()
     plugins: dict[str, dict[str, object]] = msgspec.field(
         default_factory=dict[str, dict[str, object]]
@@ -110,6 +112,7 @@ class Settings:
     certificate: tuple[Path, Path] | None
     key_expiry: float | None
     ephemeral_timeout: float
+    policy_file: Path | None
     derp: DerpSettings | None
     plugins: Mapping[str, Mapping[str, object]]  # the enabled ones with their settings
 
@@ -147,6 +150,7 @@ def parse_settings(text: str) -> Settings:
         certificate=_certificate(table),
         key_expiry=_expiry(table.key_expiry),
         ephemeral_timeout=_duration("ephemeral-timeout", table.ephemeral_timeout),
+        policy_file=Path(table.policy_file) if table.policy_file else None,
         derp=_derp(table.derp, host, listen_tls, stun) if table.derp.enabled else None,
         plugins={n: _without_enabled(t) for n, t in table.plugins.items() if t.get("enabled")},
     )

@@ -19,9 +19,21 @@ from gatepost.model.admin import (
     UserDocument,
     UserRequest,
 )
+from gatepost.model.policy import (
+    CanDocument,
+    CanRequest,
+    CheckDocument,
+    PolicyDocument,
+    PolicyRequest,
+    PolicyVersionDocument,
+    PreviewDocument,
+    UndoRequest,
+)
 from gatepost.model.status import Document
 
 DEFAULT_SOCKET = Path("/run/gatepost-coordination/admin.sock")
+
+LONG = 60.0  # seconds: a policy is compiled against thousands of nodes
 
 
 class AdminClient:
@@ -80,6 +92,39 @@ class AdminClient:
 
     def deny(self, which: str) -> None:
         self._connection.ask("DELETE", _path("registrations", which), Document)
+
+    def policy(self) -> PolicyDocument:
+        return self._connection.ask("GET", "/v1/policy", PolicyDocument, seconds=LONG)
+
+    def set_policy(self, request: PolicyRequest) -> PolicyDocument:
+        return self._connection.ask("PUT", "/v1/policy", PolicyDocument, body=request, seconds=LONG)
+
+    def check_policy(self, request: PolicyRequest) -> CheckDocument:
+        return self._connection.ask(
+            "POST", "/v1/policy/check", CheckDocument, body=request, seconds=LONG
+        )
+
+    def preview_policy(self, request: PolicyRequest) -> PreviewDocument:
+        return self._connection.ask(
+            "POST", "/v1/policy/preview", PreviewDocument, body=request, seconds=LONG
+        )
+
+    def can(self, request: CanRequest) -> CanDocument:
+        return self._connection.ask("POST", "/v1/policy/can", CanDocument, body=request)
+
+    def policy_history(self) -> tuple[PolicyVersionDocument, ...]:
+        return self._connection.ask(
+            "GET", "/v1/policy/history", tuple[PolicyVersionDocument, ...], seconds=LONG
+        )
+
+    def policy_version(self, version: int) -> PolicyDocument:
+        path = _path("policy/history", str(version))
+        return self._connection.ask("GET", path, PolicyDocument)
+
+    def undo_policy(self, request: UndoRequest) -> PolicyDocument:
+        return self._connection.ask(
+            "POST", "/v1/policy/undo", PolicyDocument, body=request, seconds=LONG
+        )
 
 
 def _path(family: str, which: str) -> str:

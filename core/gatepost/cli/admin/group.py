@@ -16,6 +16,7 @@ _PLACES = {
     "nodes": "gatepost.cli.admin.nodes:nodes",
     "routes": "gatepost.cli.admin.routes:routes",
     "registrations": "gatepost.cli.admin.registrations:registrations",
+    "policy": "gatepost.cli.admin.policy:policy",
     "server": "gatepost.cli.admin.server:server",
     "derp": "gatepost.cli.admin.derp:derp",
 }

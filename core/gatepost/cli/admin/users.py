@@ -10,6 +10,8 @@ from gatepost.cli.session import Session
 from gatepost.localapi.words import ago
 from gatepost.model.admin import UserRequest
 
+ROLES = ("owner", "admin", "it-admin", "network-admin", "billing-admin", "auditor", "member")
+
 
 @click.group(help="Who owns nodes.")
 def users() -> None: ...
@@ -25,10 +27,11 @@ def list_(session: Session, *, as_json: bool) -> None:
         return
     now = session.now()
     rows = [
-        (str(u.id), u.name, u.display_name or "-", str(u.nodes), ago(u.created, now))
+        (str(u.id), u.name, u.display_name or "-", u.role, str(u.nodes), ago(u.created, now))
         for u in documents
     ]
-    say_table(("ID", "NAME", "DISPLAY NAME", "NODES", "CREATED"), rows, empty="There are no users.")
+    heads = ("ID", "NAME", "DISPLAY NAME", "ROLE", "NODES", "CREATED")
+    say_table(heads, rows, empty="There are no users.")
 
 
 @users.command(help="Make a user.")
@@ -50,6 +53,14 @@ def create(session: Session, *, name: str, display_name: str, as_json: bool) -> 
 @click.pass_obj
 def rename(session: Session, *, user: str, name: str) -> None:
     session.server.change_user(user, UserRequest(name=name))
+
+
+@users.command(help="Give a user a role, which a policy may name (autogroup:admin).")
+@click.argument("user", shell_complete=complete.users)
+@click.argument("role", type=click.Choice(ROLES))
+@click.pass_obj
+def role(session: Session, *, user: str, role: str) -> None:
+    session.server.change_user(user, UserRequest(role=role))
 
 
 @users.command(help="Delete a user that has no nodes.")

@@ -115,7 +115,7 @@ class PathService:
             publish=lambda: self._publish(fresh=True),
         )
         self._derp: Carrier | None = None
-        self._told: tuple[tuple[OwnEndpoint, ...], int] = ((), 0)
+        self._told: tuple[tuple[OwnEndpoint, ...], int, object] = ((), 0, None)
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: dict[bytes, asyncio.Future[Answered]] = {}
 
@@ -168,7 +168,7 @@ class PathService:
     def survey_again(self) -> None:
         """Forget what STUN servers saw and ask again: our packets leave from another port now."""
         self._own.forget_seen()
-        self._survey.hurry()
+        self._survey.begin_again()
 
     def on_derp_packet(self, region: int, source: NodePublic, payload: bytes) -> None:
         """Take a packet from a relay: disco for us, or WireGuard's."""
@@ -368,7 +368,7 @@ class PathService:
 
     def _publish(self, *, fresh: bool) -> None:
         """Tell the session, and the daemon if something is new; `fresh` after a STUN check."""
-        told = self._own.endpoints(), self._own.home
+        told = self._own.endpoints(), self._own.home, self._own.found
         addresses = tuple(e.endpoint for e in told[0])
         self._session.set_own_endpoints(addresses, self._clock(), fresh=fresh)
         self._settle()

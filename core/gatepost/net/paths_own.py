@@ -56,6 +56,12 @@ class OwnAddresses:
         """Forget what STUN servers saw: the network has changed."""
         self._seen.clear()
 
+    @property
+    def found(self) -> tuple[bool, bool, bool | None]:
+        """What peers are told of the network: UDP, IPv6, whether a NAT varies the ports."""
+        report = self.report
+        return (report.udp, bool(report.seen_v6), report.varies) if report else (False, False, None)
+
     def endpoints(self) -> tuple[OwnEndpoint, ...]:
         """Return the surest first: static, local, mapped, from STUN, guessed; none twice."""
         found: dict[Endpoint, OwnKind] = {}

@@ -36,17 +36,25 @@ class Survey:
         self._is_busy = is_busy
         self._publish = publish
         self._wanted = asyncio.Event()
+        self._epoch = 0
         self.regions: tuple[DerpRegion, ...] = ()
 
     def hurry(self) -> None:
         """Check now rather than in a while."""
         self._wanted.set()
 
+    def begin_again(self) -> None:
+        """Check now, and take nothing from a check that is under way."""
+        self._epoch += 1
+        self.hurry()
+
     async def check(self, grace: float = GRACE) -> Report:
         """Do one check; `grace` is seconds after the first answer."""
+        epoch = self._epoch
         report = await self._stun.check(self.regions, grace=grace)
-        self._own.take(report, self.regions, self._clock())
-        self._publish()
+        if epoch == self._epoch:
+            self._own.take(report, self.regions, self._clock())
+            self._publish()
         return report
 
     async def run(self) -> None:

@@ -12,7 +12,7 @@ from gatepost.sessions.why_evidence import Evidence, Finding
 
 ENOUGH_PINGS = 3  # without an answer before anybody is blamed
 LATELY = 30.0  # seconds; an answer before that tells nothing about now
-_OPEN = "switch on NAT-PMP, PCP or UPnP in the router of one side, or forward UDP port 41641 there"
+_OPEN = "switch on NAT-PMP, PCP or UPnP in the router, or forward UDP port 41641 there"
 
 
 def no_discovery(evidence: Evidence) -> Finding | None:

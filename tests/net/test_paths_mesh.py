@@ -103,8 +103,13 @@ def nodes(internet: Topology, tmp_path: Path) -> tuple[Node, Node]:
     return first, second
 
 
-def introduce(nodes: tuple[Node, Node], tmp_path: Path, version: str = "") -> None:
-    """Give each node the other, as the coordination server does; only IPv6 if "6"."""
+def introduce(
+    nodes: tuple[Node, Node], tmp_path: Path, version: str = "", *, stale: int = 0
+) -> None:
+    """Give each node the other, as the coordination server does; only IPv6 if "6".
+
+    The node of the number `stale` gets an old discovery key of the other one.
+    """
     pin = (tmp_path / "pin").read_text()
     told = {
         n.number: [e for e in n.ask("endpoints") if not version or ("[" in e) == (version == "6")]
@@ -112,7 +117,7 @@ def introduce(nodes: tuple[Node, Node], tmp_path: Path, version: str = "") -> No
     }
     for node in nodes:
         peers = {str(n): e for n, e in told.items() if n != node.number}
-        node.ask("peers", peers=peers, pin=pin)
+        node.ask("peers", peers=peers, pin=pin, stale=node.number == stale)
 
 
 def test_a_direct_path_is_found_within_a_second(nodes: tuple[Node, Node], tmp_path: Path) -> None:
@@ -127,6 +132,27 @@ def test_a_direct_path_is_found_within_a_second(nodes: tuple[Node, Node], tmp_pa
     assert took < patient(1.0)
     assert until(lambda: two.kind(1) == "direct", 1.0) < patient(1.0)
     assert one.ask("ping", 2)[1] == "direct"
+
+
+def test_a_node_answers_inside_the_tunnel(nodes: tuple[Node, Node], tmp_path: Path) -> None:
+    one = nodes[0]
+    introduce(nodes, tmp_path)
+
+    assert until(lambda: one.pings(2))
+    latency = one.ask("tsmp", 2)
+    assert latency
+    assert latency < patient(1.0)
+    assert one.ask("tsmp", 3) is None
+
+
+def test_a_peer_that_started_again_tells_its_discovery_key_through_the_tunnel(
+    nodes: tuple[Node, Node], tmp_path: Path
+) -> None:
+    one, two = nodes
+    introduce(nodes, tmp_path, stale=2)
+
+    until(lambda: one.pings(2))
+    until(lambda: one.pings(2) and one.kind(2) == two.kind(1) == "direct")
 
 
 def test_derp_carries_where_udp_is_blocked_then_direct_then_derp_again(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from tests.sessions.paths_makers import (
     DISCO,
@@ -30,6 +32,7 @@ from tests.sessions.paths_world import (
     make_key,
 )
 
+from gatepost.model.keys import DiscoPublic
 from gatepost.model.netmap import Endpoint
 from gatepost.sessions.paths_candidates import Candidates
 from gatepost.sessions.paths_choice import is_better
@@ -282,6 +285,39 @@ def test_counters_are_read_often_only_while_somebody_talks() -> None:
     assert session.poll_interval(now) == POLL_WATCHED
     assert session.is_busy(now)
     assert session.poll_interval(now + 60) == POLL_IDLE
+
+
+def test_a_key_that_a_peer_told_is_used_until_the_netmap_has_another_one() -> None:
+    session, told, newest = make_session(), make_disco(20), make_disco(21)
+    session.on_disco_key(PEER, told, NOW)
+    known = [session.is_known(k) for k in (DISCO, told)]
+    session.set_peers((make_facts(2, "203.0.113.2"),), NOW)
+    kept = [session.is_known(k) for k in (DISCO, told)]
+    session.set_peers((dataclasses.replace(make_facts(2), disco=newest),), NOW)
+
+    assert known == kept == [False, True]
+    assert [session.is_known(k) for k in (DISCO, told, newest)] == [False, False, True]
+
+
+def test_a_key_from_nobody_or_without_a_key_in_it_changes_nothing() -> None:
+    session = make_session()
+    session.on_disco_key(make_key(9), make_disco(9), NOW)
+    session.on_disco_key(PEER, DiscoPublic.zero(), NOW)
+
+    assert session.is_known(DISCO)
+    assert not session.is_known(make_disco(9))
+    assert not session.is_known(DiscoPublic.zero())
+
+
+def test_who_tells_another_peers_key_does_not_get_that_peers_messages() -> None:
+    thief = make_facts(3, "203.0.113.3")
+    session = make_session(make_facts(2, "198.51.100.2"), thief)
+    session.on_disco_key(thief.key, DISCO, NOW)
+    session.on_disco(DISCO, Ping(b"without-a-key"), ByUdp(NEAR), NOW)
+
+    owner = session.peer(PEER)
+    assert owner
+    assert owner.report(NOW).heard_pings == 1
 
 
 def test_a_peer_that_left_the_netmap_leaves_no_timer() -> None:

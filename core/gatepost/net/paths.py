@@ -21,8 +21,9 @@ from contextlib import AsyncExitStack
 
 from gatepost.model.keys import DiscoPrivate, DiscoPublic, NodePublic
 from gatepost.model.netmap import Endpoint, IPAddress, NetMap
-from gatepost.model.owned import PROXY_PORT_OFFSET, WIREGUARD_PORT
+from gatepost.model.owned import DEVICE, PROXY_PORT_OFFSET, WIREGUARD_PORT
 from gatepost.model.status import NetcheckDocument, RegionDocument
+from gatepost.net.alarm import Alarm
 from gatepost.net.netcheck import StunClient
 from gatepost.net.path_ports import (
     Carrier,
@@ -39,6 +40,7 @@ from gatepost.net.paths_proxy import ProxyAddresses, is_wireguard
 from gatepost.net.paths_radio import Listener, Radio
 from gatepost.net.paths_relays import RelayLinks
 from gatepost.net.paths_survey import Survey
+from gatepost.net.tsmp import Tsmp
 from gatepost.sessions.netcheck import Report
 from gatepost.sessions.paths import Paths
 from gatepost.sessions.paths_outputs import (
@@ -60,7 +62,6 @@ from gatepost.wire.disco_relay import RelayMessage
 log = logging.getLogger(__name__)
 
 PING_AGAIN = 1.0  # seconds after which an asked-for ping is repeated
-TIMER_SLACK = 0.001  # seconds by which the one timer may be off
 
 
 class PathService:
@@ -100,10 +101,20 @@ class PathService:
                 on_stun=lambda packet: self._stun.on_packet(packet),  # noqa: PLW0108  # made below
                 on_outbound=self._on_outbound,
                 on_relayed=self._on_relayed,
+                outward=self._relays.outward,
+                inward=self._relays.inward,
                 on_batch=self._settle,
             ),
         )
-        self._mover = Mover(tunnel, self._proxies, self._session, clock=clock, settle=self._settle)
+        self._mover = Mover(
+            tunnel,
+            self._proxies,
+            self._session,
+            clock=clock,
+            settle=self._settle,
+            on_handshake=lambda key: self._tsmp.advertise(key),  # noqa: PLW0108  # made below
+        )
+        self._tsmp = Tsmp(DEVICE, disco.public, on_key=self._on_disco_key, clock=clock)
         self._own = OwnAddresses(addresses, port)
         self._stun = StunClient(self._radio.send_udp, clock, random_bytes)
         self._survey = Survey(
@@ -116,7 +127,7 @@ class PathService:
         )
         self._derp: Carrier | None = None
         self._told: tuple[tuple[OwnEndpoint, ...], int, object] = ((), 0, None)
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(clock, self._on_timer)
         self._waiting: dict[bytes, asyncio.Future[Answered]] = {}
 
     # --- what the daemon says --------------------------------------------------------
@@ -125,6 +136,7 @@ class PathService:
         """Serve until cancelled. Raise `OSError` when a port is taken or a right is missing."""
         async with AsyncExitStack() as stack:
             self._radio.open(derp, stack)
+            self._tsmp.open(stack)
             stack.callback(self._stop)
             self._derp = derp
             self._own.refresh_local()
@@ -138,6 +150,7 @@ class PathService:
         """Take the peers and relays of a new netmap; None is nobody."""
         peers = netmap.peers if netmap else ()
         regions = netmap.derp if netmap else ()
+        self._tsmp.set_peers(peers)
         self._session.set_peers(map(read_facts, peers), self._clock())
         self._proxies.keep(p.key for p in peers)
         self._mover.adopt()
@@ -193,11 +206,13 @@ class PathService:
 
     def relay_path_found(self, key: NodePublic, path: RelayPath) -> None:
         """Try a relay path whose end on our side is bound; said again for a new binding."""
+        self._relays.found(path)
         self._session.relay_path_found(key, path, self._clock())
         self._settle()
 
     def relay_path_lost(self, key: NodePublic, path: RelayPath) -> None:
         """Use a relay path no longer."""
+        self._relays.lost(path)
         self._session.relay_path_lost(key, path, self._clock())
         self._settle()
 
@@ -265,6 +280,10 @@ class PathService:
                 self._waiting.pop(transaction, None)
         return PingResult(None)
 
+    async def tsmp_ping(self, address: IPAddress, timeout: float) -> float | None:  # noqa: ASYNC109  # the operator's number
+        """Return the seconds until the node at a mesh address answered inside the tunnel."""
+        return await self._tsmp.ping(address, timeout)
+
     async def netcheck(self) -> NetcheckDocument:
         """Ask every STUN server of the netmap; at most 5 seconds."""
         report = await self._survey.check()
@@ -300,8 +319,11 @@ class PathService:
     def _on_outbound(self, key: NodePublic, packet: bytes) -> None:
         self._session.on_outbound(key, packet, self._clock())
 
+    def _on_disco_key(self, key: NodePublic, disco: DiscoPublic) -> None:
+        self._session.on_disco_key(key, disco, self._clock())
+        self._settle()
+
     def _on_timer(self) -> None:
-        self._timer = None
         self._session.on_timer(self._clock())
         self._settle()
 
@@ -324,7 +346,7 @@ class PathService:
                         waiting.set_result(output)
                 case Refresh():
                     self._survey.hurry()
-        self._arm()
+        self._alarm.set(self._session.next_timer() if self._radio.is_open else None)
 
     def _send(self, sending: Send) -> None:
         """Send, and keep what went wrong; a probe of the path's size may well be too long."""
@@ -332,26 +354,9 @@ class PathService:
         if trouble and not (isinstance(message, Ping) and message.padding):
             self._session.on_not_sent(sending, trouble)
 
-    def _arm(self) -> None:
-        """Set the one timer to the session's next; there is none while nothing runs."""
-        when = self._session.next_timer() if self._radio.is_open else None
-        if when is None:
-            self._disarm()
-            return
-        loop = asyncio.get_running_loop()
-        due = loop.time() + max(when - self._clock(), 0.0)
-        if self._timer is None or abs(self._timer.when() - due) > TIMER_SLACK:
-            self._disarm()
-            self._timer = loop.call_at(due, self._on_timer)
-
-    def _disarm(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-
     def _stop(self) -> None:
         self._derp = None
-        self._disarm()
+        self._alarm.stop()
 
     # --- our own addresses -----------------------------------------------------------------
 

@@ -22,7 +22,10 @@ RETRY = 1.0  # seconds until a device that refused is asked again
 
 
 class Mover:
-    """One writer of endpoints and one reader of counters; `settle` follows every reading."""
+    """One writer of endpoints and one reader of counters; `settle` follows every reading.
+
+    `on_handshake` hears of peers with a new WireGuard session, some seconds later.
+    """
 
     def __init__(
         self,
@@ -32,12 +35,15 @@ class Mover:
         *,
         clock: Callable[[], float],
         settle: Callable[[], None],
+        on_handshake: Callable[[NodePublic], None],
     ) -> None:
         self._tunnel = tunnel
         self._proxies = proxies
         self._session = session
         self._clock = clock
         self._settle = settle
+        self._on_handshake = on_handshake
+        self._handshakes: dict[NodePublic, float] = {}
         self._wanted: dict[NodePublic, Endpoint] = {}
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -99,6 +105,14 @@ class Mover:
                 peer = self._session.peer(state.public_key)
                 self.move(state.public_key, peer.path if peer else None)
         self._settle()
+        self._notice_handshakes(states)
+
+    def _notice_handshakes(self, states: Sequence[PeerCounters]) -> None:
+        latest = {s.public_key: s.last_handshake for s in states if s.last_handshake}
+        before, self._handshakes = self._handshakes, latest
+        for key, at in latest.items():
+            if at != before.get(key):
+                self._on_handshake(key)
 
     def _adopt(self, states: Sequence[PeerCounters]) -> None:
         """Take over what an earlier daemon left in use, as soon as the netmap knows the peer.

@@ -44,6 +44,8 @@ class Listener:
     on_stun: Callable[[bytes], None]
     on_outbound: Callable[[NodePublic, bytes], None]  # from WireGuard, by the proxy
     on_relayed: Callable[[ByRelay, bytes], None]  # for WireGuard, where the kernel does not do it
+    outward: Callable[[ByRelay], Endpoint]  # where to send what goes through a relay
+    inward: Callable[[Endpoint], Endpoint]  # the relay behind a sender
     on_batch: Callable[[], None]
 
 
@@ -129,8 +131,8 @@ class Radio:
         match way:
             case ByUdp(endpoint, local):
                 return self._by_udp(endpoint, packet, local)
-            case ByRelay(server, _):
-                return self._by_udp(server, packet)
+            case ByRelay():
+                return self._by_udp(self._listener.outward(way), packet)
             case ByDerp(region, node):
                 if self._derp:
                     self._derp.send(region, node, packet)
@@ -189,7 +191,7 @@ class Radio:
         except WireError as error:
             log.debug("dropped a packet of %s: %s", relay, error)
             return
-        way = ByRelay(relay, header.vni)
+        way = ByRelay(self._listener.inward(relay), header.vni)
         if header.protocol == DISCO:
             self.on_disco(content, way, is_control=header.is_control)
         elif is_wireguard(content):

@@ -6,7 +6,7 @@ from gatepost.model.keys import DiscoPublic, NodePublic
 from gatepost.model.netmap import Endpoint
 from gatepost.net.path_ports import RelayLink
 from gatepost.sessions.paths import Paths
-from gatepost.sessions.paths_outputs import ByDerp, ByRelay, SeekRelay, Way
+from gatepost.sessions.paths_outputs import ByDerp, ByRelay, RelayPath, SeekRelay, Way
 from gatepost.wire.disco_relay import Binding, RelayMessage
 
 
@@ -16,9 +16,31 @@ class RelayLinks:
     def __init__(self, session: Paths) -> None:
         self._session = session
         self._links: tuple[RelayLink, ...] = ()
+        self._stand_ins: dict[ByRelay, Endpoint] = {}
+        self._servers: dict[Endpoint, Endpoint] = {}
 
     def attach(self, link: RelayLink) -> None:
         self._links += (link,)
+
+    def found(self, path: RelayPath) -> None:
+        """Note what stands for a place at a relay: the kernel changes the address of packets."""
+        self.lost(path)
+        if path.endpoint is not None:
+            self._stand_ins[path.way] = path.endpoint
+            self._servers[path.endpoint] = path.server
+
+    def lost(self, path: RelayPath) -> None:
+        """Forget what stood for a place."""
+        if stand_in := self._stand_ins.pop(path.way, None):
+            self._servers.pop(stand_in, None)
+
+    def outward(self, way: ByRelay) -> Endpoint:
+        """Return where to send what shall go through a relay."""
+        return self._stand_ins.get(way, way.server)
+
+    def inward(self, sender: Endpoint) -> Endpoint:
+        """Return the relay behind the address that a packet came from."""
+        return self._servers.get(sender, sender)
 
     def is_known(self, sender: DiscoPublic) -> bool:
         """Say whether a box from this key is worth opening: a peer's, or a relay's in use."""

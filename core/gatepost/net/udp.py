@@ -33,7 +33,7 @@ _INFO_V4 = struct.Struct("=I4s4s")  # interface, our address to answer from, des
 _INFO_V6 = struct.Struct("=16sI")  # our address, interface
 _MTU_DISCOVER = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
 _PROBE = 3  # IP_PMTUDISC_PROBE: never fragment, and do not believe what ICMP says of the path
-_ANCILLARY = socket.CMSG_SPACE(_INFO_V6.size)
+ANCILLARY = socket.CMSG_SPACE(_INFO_V6.size)
 _LOST = frozenset(
     {errno.EAGAIN, errno.ENOBUFS, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL,
      errno.EINVAL, errno.EPERM, errno.ENETDOWN, errno.EMSGSIZE, errno.EACCES, errno.EAFNOSUPPORT}
@@ -116,19 +116,17 @@ class UdpSocket:
         if mark:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
         set_receive_buffer(self._socket)
-        if self._is_v4:
-            self._socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        else:
+        if not self._is_v4:
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        ask_for_arrival(self._socket, is_v4=self._is_v4)
 
     def _read(self) -> None:
         receive, buffer = self._socket.recvmsg_into, self._buffer
         try:
             for _ in range(self._allowance()):
-                size, control, _flags, sender = receive((buffer,), _ANCILLARY)
+                size, control, _flags, sender = receive((buffer,), ANCILLARY)
                 self._read_in_window += 1
-                local, interface = self._arrival(control)
+                local, interface = read_arrival(control)
                 self._on_packet(bytes(memoryview(buffer)[:size]), sender[:2], local, interface)
         except BlockingIOError:
             pass
@@ -153,16 +151,25 @@ class UdpSocket:
         self._resume = None
         self._loop.add_reader(self._socket, self._read)
 
-    def _arrival(self, control: list[tuple[int, int, bytes]]) -> tuple[bytes, int]:
-        """Return our address and the interface; the kernel always says them when asked to."""
-        for level, kind, value in control:
-            if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
-                interface, _, local = _INFO_V4.unpack_from(value)
-                return local, interface
-            if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
-                local, interface = _INFO_V6.unpack_from(value)
-                return local, interface
-        return b"", 0
+
+def ask_for_arrival(reader: socket.socket, *, is_v4: bool) -> None:
+    """Let the kernel say with every packet where it arrived."""
+    if is_v4:
+        reader.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    else:
+        reader.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+
+
+def read_arrival(control: list[tuple[int, int, bytes]]) -> tuple[bytes, int]:
+    """Return our address and the interface; the kernel always says them when asked to."""
+    for level, kind, value in control:
+        if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+            interface, _, local = _INFO_V4.unpack_from(value)
+            return local, interface
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            local, interface = _INFO_V6.unpack_from(value)
+            return local, interface
+    return b"", 0
 
 
 def packet_info(local: Local) -> tuple[int, int, bytes]:

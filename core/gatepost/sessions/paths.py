@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from gatepost.model.keys import DiscoPublic, NodePublic
 from gatepost.model.netmap import Endpoint
+from gatepost.sessions.paths_advertised import Advertised
 from gatepost.sessions.paths_numbers import POLL_IDLE, POLL_OVERDUE, POLL_WATCHED
 from gatepost.sessions.paths_outputs import (
     ByDerp,
@@ -39,6 +40,7 @@ class Paths:
         self._scheduled: dict[NodePublic, float] = {}
         self._watched: set[NodePublic] = set()
         self._places: dict[ByRelay, NodePublic] = {}
+        self._advertised = Advertised()
 
     def take(self) -> list[Output]:
         """Return what is to be done, in order, and forget it."""
@@ -49,7 +51,7 @@ class Paths:
 
     def set_peers(self, peers: Iterable[PeerFacts], now: float) -> None:
         """Take the peers of a new netmap; those that are missing are forgotten."""
-        facts = {p.key: p for p in peers}
+        facts = self._advertised.apply({p.key: p for p in peers})
         for key in self._peers.keys() - facts.keys():
             del self._peers[key]
             self._scheduled.pop(key, None)
@@ -103,6 +105,14 @@ class Paths:
     def is_known(self, sender: DiscoPublic) -> bool:
         """Say whether a disco key belongs to anybody; asked before a box is opened."""
         return sender in self._by_disco
+
+    def on_disco_key(self, key: NodePublic, disco: DiscoPublic, now: float) -> None:
+        """Take a peer's new discovery key, told through the tunnel, until the netmap has one."""
+        peer = self._peers.get(key)
+        if peer is None or disco.is_zero or peer.facts.disco == disco:
+            return
+        self._advertised.add(key, disco)
+        self.set_peers(self._advertised.netmap.values(), now)
 
     def owns(self, sender: DiscoPublic, key: NodePublic) -> bool:
         """Say whether a disco key is that of a peer."""

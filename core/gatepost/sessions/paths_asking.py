@@ -55,9 +55,7 @@ class Asking:
         if now - candidate.pinged >= interval:
             self.ping(candidate, now)
 
-    def ping_by(
-        self, way: Way, now: float, *, asked_for: bool = False, size: int = 0
-    ) -> bytes:
+    def ping_by(self, way: Way, now: float, *, asked_for: bool = False, size: int = 0) -> bytes:
         """Ping by any way; return the transaction."""
         if not size or isinstance(way, ByDerp):
             return self._ping(way, now, asked_for=asked_for)

@@ -2,7 +2,7 @@
 
 Arguments: a Unix socket to listen on and a number. It takes one JSON object per
 line and answers with one: {"do": "peers", ...}, "paths", "device", "endpoints",
-"ping", "check", "injected", "die".
+"ping", "tsmp", "check", "injected", "die".
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class TestNode:
         key = node_key(int(wish.get("peer", 0))).public
         match wish["do"]:
             case "peers":
-                await self._set_peers(wish["peers"], wish["pin"])
+                await self._set_peers(wish["peers"], wish["pin"], stale=wish.get("stale", False))
             case "paths":
                 info = self.paths.paths()[key]
                 return [info.kind, str(info.endpoint or ""), info.latency]
@@ -108,6 +108,8 @@ class TestNode:
                 return self.injected
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "tsmp":
+                return await self.paths.tsmp_ping(mesh_address(int(wish["peer"])), 2.0)
             case "ping":
                 result = await self.paths.ping(key, 3.0)
                 return [result.latency, result.kind]
@@ -116,12 +118,12 @@ class TestNode:
                 return [report.udp, report.ipv4, report.ipv6, report.preferred_derp]
         return None
 
-    async def _set_peers(self, peers: dict[str, list[str]], pin: str) -> None:
+    async def _set_peers(self, peers: dict[str, list[str]], pin: str, *, stale: bool) -> None:
         relay = DerpNode(
             name="1", host=str(INTERNET_V4), address_v4=INTERNET_V4, address_v6=INTERNET_V6,
             certificate_name=pin,
         )  # fmt: skip
-        nodes = tuple(_node(int(n), endpoints) for n, endpoints in peers.items())
+        nodes = tuple(_node(int(n), endpoints, stale=stale) for n, endpoints in peers.items())
         region = DerpRegion(id=REGION, code="test", name="Test", nodes=(relay,))
         self.paths.set_netmap(NetMap(me=_node(self._number, []), peers=nodes, derp=(region,)))
         held = await self._peers.read()
@@ -129,14 +131,15 @@ class TestNode:
         await self._peers.write(tuple(Change(p.key, None, p) for p in wanted if p not in held))
 
 
-def _node(number: int, endpoints: list[str]) -> Node:
+def _node(number: int, endpoints: list[str], *, stale: bool = False) -> Node:
+    """Return a node; `stale` with the discovery key that it had before."""
     found = (e.rpartition(":") for e in endpoints)
     return Node(
         id=number,
         key=node_key(number).public,
         name=f"node{number}",
         addresses=(mesh_address(number),),
-        disco=disco_key(number).public,
+        disco=disco_key(number + 100 if stale else number).public,
         endpoints=tuple(Endpoint(ip_address(a.strip("[]")), int(p)) for a, _, p in found),
         home_derp=REGION,
     )

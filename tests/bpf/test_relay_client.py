@@ -69,7 +69,8 @@ class Programs:
         return mapped(relay.address) + struct.pack("!HHI", relay.port, 0, VNI << 8)
 
     def appear(self, version: int, sender: Endpoint) -> None:
-        value = mapped(sender.address) + struct.pack("!HH", sender.port, 0)
+        both = mapped(STAND_IN[version]) + mapped(sender.address)
+        value = both + struct.pack("!HH", sender.port, 0)
         self.maps["senders"].put(self.place(version), value)
 
     def run(self, name: str, packet: bytes) -> tuple[int, bytes]:
@@ -168,6 +169,7 @@ def test_a_packet_of_the_relay_comes_in_from_where_it_shall(
 @pytest.mark.parametrize("version", [4, 6])
 def test_discovery_keeps_its_header_both_ways(programs: Programs, version: int) -> None:
     here, stand_in = Endpoint(HERE[version], 41641), Endpoint(STAND_IN[version], 1)
+    programs.appear(version, PEER[version])  # makes no difference
     for is_control in (False, True):
         content = write_geneve(Geneve(VNI, DISCO, is_control=is_control), b"TS" * 60)
         _, out = programs.run("wrap", make_packet(version, here, stand_in, content))

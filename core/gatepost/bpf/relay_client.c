@@ -12,8 +12,8 @@
  * Path discovery's packets to a stand-in have their header already and keep it; only the address
  * changes. So a NAT on this machine gives both the same port, which is what the relay has bound.
  *
- * What comes in may be given another sender than the stand-in: the address that WireGuard sends
- * to just now, else it would follow the packets back to the relay.
+ * WireGuard's packets may be given another sender than the stand-in: the address that it sends to
+ * just now, else it would follow the packets back to the relay.
  *
  * Room is made at the end and the payload moved, both ways where a checksum is due: space put in
  * front of the UDP header would leave the kernel's "checksum starts here" pointing at the wrong
@@ -40,16 +40,16 @@ struct place {
 	u16 port, none; /* in network order */
 	u32 vni; /* as the header has it: 24 bits in network order, then a zero octet */
 };
-struct sender {
-	struct address address;
-	u16 port, none;
+struct senders {
+	struct address stand_in, address; /* of path discovery's packets, and of WireGuard's */
+	u16 port, none; /* of WireGuard's */
 };
 struct scratch {
 	u8 octets[GENEVE + LONGEST];
 };
 
 MAP(places, MAP_HASH, struct address, struct place, PLACES, NO_PREALLOC);
-MAP(senders, MAP_HASH, struct place, struct sender, PLACES, NO_PREALLOC);
+MAP(senders, MAP_HASH, struct place, struct senders, PLACES, NO_PREALLOC);
 MAP(scratch, MAP_PERCPU_ARRAY, u32, struct scratch, 1, 0);
 MAP(refused, MAP_ARRAY, u32, u64, 2, 0);
 enum { BATCHES, TOO_LONG }; /* why a packet was dropped */
@@ -255,21 +255,22 @@ INLINE int arrive(struct packet *packet, struct layout at)
 		from.relay = *(struct address *)(data + at.ip + 8);
 	else
 		from.relay = mapped(*(u32 *)(data + at.ip + 12));
-	struct sender *found = map_lookup(&senders, &from);
+	struct senders *found = map_lookup(&senders, &from);
 	if (!found)
 		return NEXT;
 	if (is_batch(packet))
 		return refuse(BATCHES);
-	struct sender sender = *found;
+	struct senders now = *found;
 	if (at.payload + be16(udp.length) - 8 > packet->length || be16(udp.length) <= 8 + GENEVE)
 		return NEXT;
-	if (kind == WIREGUARD_KIND) {
-		int done = at.is_v6 ? pop_v6(packet, &at, head, udp.length)
-				    : pop_v4(packet, &at, &udp);
-		if (done != PASS)
-			return DROP;
+	if (kind == DISCO_KIND) {
+		set_end(packet, &at, 0, &from.relay, &now.stand_in, udp.from, be16(STAND_IN_PORT));
+		return NEXT;
 	}
-	set_end(packet, &at, 0, &from.relay, &sender.address, udp.from, sender.port);
+	int done = at.is_v6 ? pop_v6(packet, &at, head, udp.length) : pop_v4(packet, &at, &udp);
+	if (done != PASS)
+		return DROP;
+	set_end(packet, &at, 0, &from.relay, &now.address, udp.from, now.port);
 	return NEXT;
 }
 

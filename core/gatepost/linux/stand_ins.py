@@ -5,7 +5,8 @@ WireGuard sends to the stand-in; where the packet leaves, the program `wrap` of
 and `unwrap` takes them off what comes back. A stand-in is made of
 
     two entries in the program's maps   places: stand-in -> relay's address, port, VNI
-                                        senders: the same -> whom WireGuard shall see
+                                        senders: the same -> stand-in, and whom
+                                                          WireGuard shall see
     a route in a table of its own       by the next hop and from the address by which the
                                         relay itself is reached
 
@@ -25,7 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from gatepost.linux import bpf, rtnetlink, tc
+from gatepost.linux import bpf, bpf_pins, rtnetlink, tc
 from gatepost.linux.links import all_links
 from gatepost.linux.netlink import Netlink, RoutingMessage, RoutingType, routing_request
 from gatepost.linux.netlink_message import CREATE, REPLACE, Request
@@ -50,7 +51,7 @@ OBJECT = "relay_client"
 _UNICAST = 1  # RTN_UNICAST
 _ON_LINK = 4  # RTNH_F_ONLINK: the next hop need not be in a network of the device
 _PLACE = struct.Struct("!16sHHI")
-_SENDER = struct.Struct("!16sHH")
+_SENDERS = struct.Struct("!16s16sHH")
 _V4 = bytes(10) + b"\xff\xff"
 
 
@@ -77,8 +78,9 @@ class _StandIn:
 
     @property
     def entries(self) -> tuple[tuple[str, bytes, bytes], ...]:
-        sender = _SENDER.pack(_packed(self.sender.address), self.sender.port, 0)
-        return ("places", _packed(self.address), self.place), ("senders", self.place, sender)
+        address = _packed(self.address)
+        senders = _SENDERS.pack(address, _packed(self.sender.address), self.sender.port, 0)
+        return ("places", address, self.place), ("senders", self.place, senders)
 
 
 class StandIns:
@@ -228,12 +230,11 @@ class StandIns:
             return False
         maps: dict[str, bpf.BpfMap] = {}
         for each in here:
-            with bpf.open_program(each.program_id) as program:
-                for name, one in program.maps().items():
-                    if name in maps:
-                        one.close()
-                    else:
-                        maps[name] = one
+            for name, one in bpf_pins.find_maps(each.program_id, OBJECT).items():
+                if name in maps:
+                    one.close()
+                else:
+                    maps[name] = one
         same = {n: m.identity for n, m in maps.items()} == {
             n: m.identity for n, m in self._maps.items()
         }

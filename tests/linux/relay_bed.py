@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -54,7 +54,7 @@ class Bed:
 
 
 @contextmanager
-def make_bed() -> Iterator[Bed]:
+def make_bed() -> Generator[Bed]:
     with machines() as owner:
         box, a, b = owner.add("box", "a", "b")
         for number, machine in enumerate((a, b)):

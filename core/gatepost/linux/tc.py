@@ -18,7 +18,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -210,7 +210,7 @@ async def open_maps(netlink: Netlink, name: str) -> dict[str, bpf.BpfMap]:
 
 
 def _as_resource(
-    each: Attached, link: Link, goals: Mapping[object, TrafficProgram]
+    each: Attached, link: Link, goals: Mapping[Hashable, TrafficProgram]
 ) -> TrafficProgram:
     """Return a filter as the resource that it fulfils, or as one that nobody wants."""
     found = TrafficProgram(

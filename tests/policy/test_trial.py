@@ -3,42 +3,16 @@
 from __future__ import annotations
 
 import json
-from ipaddress import ip_address, ip_network
 
 import pytest
+from tests.policy.makers import MESH
 from tests.policy.plain import Plain
 
-from gatepost.policy.inventory import Inventory, Machine, Member, Role
+from gatepost.policy.inventory import Inventory
 from gatepost.policy.read import read
 from gatepost.policy.selectors import Place
 from gatepost.policy.trial import TestsFailedError, prove, run
 
-ALICE = Member(id=1, login="alice@example.com", role=Role.OWNER)
-BOB = Member(id=2, login="bob@example.com")
-
-
-def machine(number: int, *, owner: int = 0, tag: str = "", route: str = "") -> Machine:
-    return Machine(
-        id=number,
-        name=f"m{number}",
-        addresses=(ip_address(f"100.64.0.{number}"), ip_address(f"fd7a:115c:a1e0::{number}")),
-        owner=owner,
-        tags=(tag,) if tag else (),
-        routes=(ip_network(route),) if route else (),
-        facts={"node:os": "linux"},
-    )
-
-
-MESH = Inventory(
-    members={1: ALICE, 2: BOB},
-    machines={
-        1: machine(1, owner=1),
-        2: machine(2, owner=2),
-        3: machine(3, tag="tag:web"),
-        4: machine(4, tag="tag:router", route="10.0.0.0/8"),
-        5: machine(5, owner=1),
-    },
-)
 NAMES: dict[str, Plain] = {
     "tagOwners": {"tag:web": [], "tag:router": [], "tag:new": []},
     "groups": {"group:all": ["alice@example.com", "bob@example.com"], "group:empty": []},

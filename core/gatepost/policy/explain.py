@@ -76,7 +76,7 @@ def can(compiled: Compiled, question: Question) -> Answer:
     return Answer(
         is_allowed=bool(allowed),
         is_written=bool(written),
-        rules=tuple(dict.fromkeys(allowed or written)),
+        rules=tuple({r.place_in_policy: r for r in allowed or written}.values()),
         receivers=tuple(bits(receivers)),
         capabilities=tuple(asked.capabilities()),
     )

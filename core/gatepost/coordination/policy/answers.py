@@ -70,12 +70,12 @@ def _packets(
         )
         for one, other in pairs
     ]
-    rules = dict.fromkeys(r for a in answers for r in a.rules)
+    rules = {r.place_in_policy: r for a in answers for r in a.rules}
     return CanDocument(
         allowed=all(a.is_allowed for a in answers),
         reason=_reason(answers),
         pairs=_documents(pairs, [a.is_allowed for a in answers]),
-        rules=tuple(_rule(compiled, rule) for rule in rules),
+        rules=tuple(_rule(compiled, rule) for rule in rules.values()),
         capabilities={name: values for a in answers for name, values in a.capabilities},
     )
 

@@ -1,0 +1,139 @@
+"""A preview says exactly what another policy changes, pair by pair."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.policy.makers import MESH
+from tests.policy.plain import Plain
+
+from gatepost.policy.compiled import Compiled
+from gatepost.policy.explain import TCP, UDP, Question, can
+from gatepost.policy.preview import INTERNET, Changes, Pair, changes
+from gatepost.policy.read import read
+
+NAMES: dict[str, Plain] = {
+    "tagOwners": {"tag:web": [], "tag:router": []},
+    "groups": {"group:all": ["alice@example.com", "bob@example.com"]},
+    "hosts": {"web": "100.64.0.3"},
+}
+SOURCES = ("*", "alice@example.com", "group:all", "tag:web", "100.64.0.2", "autogroup:member")
+TARGETS = ("*", "bob@example.com", "tag:web", "web", "autogroup:member", "fd7a:115c:a1e0::/64")
+PORTS = ("*", "80", "80-90", "22,85")
+PROTOCOLS = ("", "tcp", "udp")
+
+
+def compiled(*acls: Plain, **more: Plain) -> Compiled:
+    return Compiled.of(read(json.dumps(NAMES | {"acls": acls} | more)), MESH)
+
+
+def rule(source: str, *targets: str, proto: str = "") -> Plain:
+    return {"action": "accept", "src": [source], "dst": list(targets), "proto": proto}
+
+
+RULES = st.builds(
+    lambda s, d, p, proto: rule(s, f"{d}:{p}", proto=proto),
+    st.sampled_from(SOURCES),
+    st.sampled_from(TARGETS),
+    st.sampled_from(PORTS),
+    st.sampled_from(PROTOCOLS),
+)
+POLICIES = st.lists(RULES, max_size=4).map(lambda rules: compiled(*rules))
+
+
+def test_a_new_rule_shows_whom_it_opens_what() -> None:
+    before = compiled(rule("alice@example.com", "tag:web:80"))
+    after = compiled(rule("group:all", "tag:web:80"), rule("tag:web", "bob@example.com:22"))
+
+    found = changes(before, after)
+
+    assert found == Changes(gained=(Pair("m3", "m2", "22"), Pair("m2", "m3", "80")))
+
+
+def test_a_rule_split_in_two_changes_nothing() -> None:
+    whole = compiled(rule("group:all", "tag:web:80-90"))
+    split = compiled(
+        rule("alice@example.com", "tag:web:80-84,85-90", proto="tcp"),
+        rule("alice@example.com", "tag:web:80-90", proto="udp"),
+        rule("bob@example.com", "web:86-90", "web:80-85"),
+    )
+
+    assert changes(whole, split) == Changes()
+
+
+def test_subnets_the_internet_capabilities_and_ssh_are_pairs_too() -> None:
+    grants: Plain = [
+        {"src": ["alice@example.com"], "dst": ["10.0.0.0/8"], "ip": ["tcp:5432"]},
+        {"src": ["bob@example.com"], "dst": ["autogroup:internet"], "ip": ["*"]},
+        {"src": ["bob@example.com"], "dst": ["tag:web"], "app": {"example.com/cap/x": [{}]}},
+    ]
+    ssh: Plain = [
+        {"action": "check", "src": ["bob@example.com"], "dst": ["tag:web"], "users": ["root"]}
+    ]
+
+    found = changes(compiled(), compiled(grants=grants, ssh=ssh))
+
+    assert set(found.gained) == {
+        Pair("m1", "10.0.0.0/8", "tcp:5432"),
+        Pair("m5", "10.0.0.0/8", "tcp:5432"),
+        Pair("m2", INTERNET, "*"),
+        Pair("m2", "m3", "example.com/cap/x"),
+        Pair("m2", "m3", "ssh as root after a check"),
+    }
+    assert found.lost == ()
+
+
+def test_own_devices_are_reached_by_their_owner_only() -> None:
+    found = changes(compiled(), compiled(rule("autogroup:member", "autogroup:self:22")))
+
+    assert set(found.gained) == {Pair("m1", "m5", "22"), Pair("m5", "m1", "22")}
+
+
+@given(POLICIES)
+def test_a_policy_does_not_differ_from_itself(policy: Compiled) -> None:
+    assert changes(policy, policy) == Changes()
+
+
+@given(POLICIES, POLICIES)
+def test_what_one_direction_gains_the_other_loses(one: Compiled, other: Compiled) -> None:
+    there, back = changes(one, other), changes(other, one)
+
+    assert sorted(there.gained) == sorted(back.lost)
+    assert sorted(there.lost) == sorted(back.gained)
+
+
+@given(POLICIES, POLICIES, st.sampled_from([22, 80, 85, 90, 4000]), st.sampled_from([TCP, UDP]))
+def test_the_preview_says_what_single_questions_say(
+    before: Compiled, after: Compiled, port: int, protocol: int
+) -> None:
+    found = changes(before, after)
+    machines = MESH.machines.values()
+    for one in machines:
+        for other in machines:
+            if one is other:
+                continue
+            was, will = (
+                any(
+                    can(policy, Question(source=s, destination=d, port=port, protocol=protocol))
+                    .is_allowed
+                    for s in one.addresses
+                    for d in other.addresses
+                )
+                for policy in (before, after)
+            )  # fmt: skip
+            pairs = {(p.source, p.destination) for p in found.gained if _is_for(p, protocol, port)}
+            losses = {(p.source, p.destination) for p in found.lost if _is_for(p, protocol, port)}
+
+            assert ((one.name, other.name) in pairs) == (will and not was)
+            assert ((one.name, other.name) in losses) == (was and not will)
+
+
+def _is_for(pair: Pair, protocol: int, port: int) -> bool:
+    """Say whether a pair's word, such as "80-90" or "tcp:80", means this port."""
+    name, colon, ports = pair.what.rpartition(":")
+    if colon and {"tcp": TCP, "udp": UDP}[name] != protocol:
+        return False
+    first, _, last = ports.replace("*", "0-65535").partition("-")
+    return int(first) <= port <= int(last or first)

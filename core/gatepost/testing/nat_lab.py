@@ -11,14 +11,22 @@ import contextlib
 from collections.abc import Callable, Generator, Iterable, Mapping
 from ipaddress import IPv4Address
 
-from gatepost.model.status import Status, UpRequest
-from gatepost.testing.lab_boxes import Box
+from gatepost.model.owned import PEER_RELAY_PORT
+from gatepost.model.policy import PolicyRequest
+from gatepost.model.status import PluginRequest, Status, UpRequest
+from gatepost.testing.lab_boxes import Box, wait_for
 from gatepost.testing.lab_mesh import JOIN_TIMEOUT, Lab, ground, start
 from gatepost.testing.miniupnpd import install_miniupnpd
 from gatepost.testing.nat import Nat, router_rules
 from gatepost.testing.topology import Site, Topology
 
 HUB = "hub"
+_RELAYING = """\
+{
+	"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],
+	"grants": [{"src": ["*"], "dst": ["*"], "app": {"tailscale.com/cap/relay": []}}],
+}
+"""
 SPARE = IPv4Address("192.0.2.0")  # RFC 5737; another provider's addresses
 
 Say = Callable[[str], None]
@@ -58,6 +66,18 @@ def join(lab: Lab) -> None:
         )
 
 
+def offer_relay(lab: Lab) -> None:
+    """Let the hub's box relay between all others, by policy and plugin, and await that it does."""
+    lab.coordination.client.set_policy(PolicyRequest(text=_RELAYING))
+    hub = lab.boxes[HUB]
+    hub.client.change_plugin("peer-relay", PluginRequest(enabled=True))
+    wait_for(
+        lambda: hub.site.box.attempt("ss", "-lnuH").stdout.count(f":{PEER_RELAY_PORT} ") or None,
+        seconds=JOIN_TIMEOUT,
+        otherwise=lambda: f"no relay listens in {hub.name}:\n{hub.daemon.tail()}",
+    )
+
+
 def mesh_v4(box: Box) -> str:
     """Return a box's own IPv4 address in the mesh."""
     node = box.client.status(peers=False).node
@@ -67,7 +87,7 @@ def mesh_v4(box: Box) -> str:
 def path_to(status: Status, far: str) -> tuple[str, str]:
     """Return the kind of the path to the box of this name and what it leads over."""
     peer = next(p for p in status.peers if p.name.partition(".")[0] == far)
-    return peer.path, peer.endpoint if peer.path == "direct" else peer.relay
+    return peer.path, peer.relay if peer.path == "derp" else peer.endpoint
 
 
 def drop_ipv6(site: Site) -> None:

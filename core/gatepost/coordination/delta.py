@@ -63,7 +63,7 @@ class Messages:
             b'"Node":' + self._self_json(world, node),
             _members(write_json(mapper.settings_of(self._mesh, now))),
             b'"UserProfiles":' + write_json(mapper.profiles(world, (node, *peers))),
-            b'"PacketFilters":' + _filter_json({}, {"base": (), **group.filter}),
+            b'"PacketFilters":' + _filter_json({}, {"base": (), **group.filter()}),
             _ssh_json(world, viewer),
         ]
         if peers:
@@ -206,9 +206,9 @@ def _ssh_json(world: World, viewer: int) -> bytes:
 
 def _filter_change(before: Group, after: Group) -> bytes:
     """Return the parts of the filter that are new, and null for those that are gone."""
-    if before.filter_key == after.filter_key and before.filter == after.filter:
+    if before.filter_key == after.filter_key:
         return b""
-    return _filter_json(before.filter, after.filter)
+    return _filter_json(before.filter(), after.filter())
 
 
 def _filter_json(before: Filter, after: Filter) -> bytes:

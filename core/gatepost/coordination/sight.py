@@ -5,14 +5,16 @@ Viewers of equal rights are one `Group`, so that what they are sent is made once
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from gatepost.coordination.world import World
 from gatepost.model.netmap import IPNetwork
 from gatepost.policy.directory import Machines
 from gatepost.policy.filters import Filter
 from gatepost.policy.routing import routes_of
+from gatepost.wire.netmap import FilterRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class Group:
     """`visible` are the nodes that its viewers see, each viewer itself among them.
 
     `routes` are by the node that they lead through; `without_ipv4` are nodes.
+    Filters are long, so they are made only when somebody must be sent one.
     """
 
     visible: Machines = 0
@@ -39,7 +42,7 @@ class Group:
     exits: Machines = 0
     without_ipv4: Machines = 0
     filter_key: Hashable = ()
-    filter: Filter = field(default_factory=dict[str, tuple[object, ...]], compare=False)
+    filter: Callable[[], Filter] = field(default=dict[str, tuple[FilterRule, ...]], compare=False)
     routers: Mapping[int, tuple[IPNetwork, ...]] = field(
         default_factory=dict[int, tuple[IPNetwork, ...]], compare=False
     )
@@ -79,7 +82,7 @@ def group_of(world: World, viewer: int) -> Group:
         routes=tuple(sorted(routers.items())),
         exits=view.exits,
         without_ipv4=visible if without_ipv4 & own else without_ipv4 & visible,
-        filter_key=view.filter_key,
-        filter=view.filter,
+        filter_key=compiled.filter_key(viewer),
+        filter=partial(compiled.filter, viewer),
         routers=routers,
     )

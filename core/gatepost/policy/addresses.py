@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from gatepost.model.netmap import MESH_V4
 from gatepost.policy.directory import Machines
@@ -24,15 +24,26 @@ class Addresses:
         self._machines = machines
         self._without_ipv4 = without_ipv4
         self._lists: dict[int, tuple[Sources, tuple[str, ...]]] = {}
+        self._texts: dict[int, tuple[str, ...]] = {}
+
+    def take_over(self, before: Addresses, changed: Iterable[int]) -> None:
+        """Keep what was written before, but for these machines, which have another address."""
+        self._texts = dict(before._texts)
+        for machine_id in changed:
+            self._texts.pop(machine_id, None)
+        self._lists = dict(before._lists)
 
     def machine(self, machine_id: int) -> Machine:
         return self._machines[machine_id]
 
     def of(self, machine_id: int) -> tuple[str, ...]:
-        own = self._machines[machine_id].addresses
-        if self._without_ipv4 >> machine_id & 1:
-            return tuple(str(a) for a in own if a not in MESH_V4)
-        return tuple(map(str, own))
+        found = self._texts.get(machine_id)
+        if found is None:
+            own = self._machines[machine_id].addresses
+            has_ipv4 = not self._without_ipv4 >> machine_id & 1
+            found = tuple(str(a) for a in own if has_ipv4 or a not in MESH_V4)
+            self._texts[machine_id] = found
+        return found
 
     def of_all(self, machines: Machines) -> Iterator[str]:
         for machine_id in bits(machines):

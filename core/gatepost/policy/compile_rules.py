@@ -23,9 +23,9 @@ from gatepost.policy.selectors import (
 )
 
 # What `autogroup:internet` means in a filter. Source: protocol document 6.2.
-INTERNET = Intervals.of([
-    span_of(IPv4Network("0.0.0.0/0")), span_of(IPv6Network("2000::/3"))
-]).without(
+INTERNET = Intervals.of(
+    [span_of(IPv4Network("0.0.0.0/0")), span_of(IPv6Network("2000::/3"))]
+).without(
     Intervals.of(
         span_of(IPv4Network(private))
         for private in (
@@ -54,7 +54,17 @@ class RuleCompiler:
         self._expander = expander
         self._sources: dict[tuple[frozenset[Selector], tuple[str, ...]], Sources] = {}
         self._targets: dict[tuple[Selector, Machines | None], Target] = {}
+        self._old_sources: dict[tuple[frozenset[Selector], tuple[str, ...]], Sources] = {}
+        self._old_targets: dict[tuple[Selector, Machines | None], Target] = {}
         self._fitting: dict[tuple[str, ...], Machines] = {}
+
+    def take_over(self, before: RuleCompiler) -> None:
+        """Make sources and targets the same objects as before where they are equal.
+
+        Then whatever is made of them need not be made again, and rules are compared fast.
+        """
+        self._old_sources = before._sources
+        self._old_targets = before._targets
 
     def rules(self) -> tuple[Rule, ...]:
         """Return the rules that let anything in, in the order of the policy."""
@@ -123,6 +133,8 @@ class RuleCompiler:
             if postures:
                 named = found.senders & self._fits(postures)
                 found = Sources(named=named, senders=named)
+            old = self._old_sources.get(place)
+            found = old if old is not None and old == found else found
             self._sources[place] = found
         return found
 
@@ -160,6 +172,8 @@ class RuleCompiler:
         if found is None:
             made = self.target(selector)
             found = made if via is None else self._steered(made, via)
+            old = self._old_targets.get(place)
+            found = old if old is not None and old == found else found
             self._targets[place] = found
         return found
 

@@ -11,18 +11,19 @@ changed, and takes over whatever they do not touch:
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from gatepost.policy.addresses import Addresses
 from gatepost.policy.attributes import Attributes
 from gatepost.policy.compile_rules import RuleCompiler
+from gatepost.policy.concerns import Concerns
 from gatepost.policy.directory import Directory, Machines
 from gatepost.policy.document import Policy
 from gatepost.policy.expand import Expander
-from gatepost.policy.filters import COMPANIONS, Filter, FilterMaker
+from gatepost.policy.filters import Filter, FilterMaker
 from gatepost.policy.intervals import Span, bits, bits_of
 from gatepost.policy.inventory import Inventory, Machine
-from gatepost.policy.rules import Kind, Rule
+from gatepost.policy.rules import Rule
 from gatepost.policy.selectors import Everything
 from gatepost.policy.ssh import Json, SshRules
 from gatepost.policy.visibility import (
@@ -37,16 +38,6 @@ from gatepost.policy.visibility import (
 from gatepost.wire.netmap import CapMap
 
 _ALL: Span = (0, 0)  # in place of a subnet: the internet
-_UNIFORM = frozenset({Kind.WRITTEN, Kind.ANYTHING, Kind.INTERNET})
-
-
-@dataclass(frozen=True, slots=True)
-class _Concern:
-    """A rule, whom it concerns, and whether all of those get the same of it."""
-
-    rule: Rule
-    machines: Machines
-    is_uniform: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +45,12 @@ class View:
     """What one machine knows of the others.
 
     `subnets` are those that it may use: freely (None), or through certain
-    machines only; `exits` are the exit nodes that it may use. `filter_key` is
-    equal for machines with equal filters.
+    machines only; `exits` are the exit nodes that it may use.
     """
 
     peers: Machines = 0
     subnets: tuple[tuple[Span, Machines | None], ...] = ()
     exits: Machines = 0
-    filter: Filter = field(default_factory=dict[str, tuple[object, ...]], compare=False)
-    filter_key: Hashable = ()
 
     def sees(self, machine_id: int) -> bool:
         return bool(self.peers >> machine_id & 1)
@@ -83,11 +71,15 @@ class Compiled:
         self.policy = policy
         self.directory = directory
         self.expander = Expander(policy, directory)
+        if before is not None:
+            self.expander.take_over(before.expander)
         self.compiler = RuleCompiler(policy, directory, self.expander)
+        if before is not None:
+            self.compiler.take_over(before.compiler)
         self.attributes = Attributes(policy, directory, self.expander)
         made = self.compiler.rules()
-        self.rules = made if before is None else _kept(made, before.rules)
-        self._concerns = tuple(_concern(r, directory) for r in self.rules)
+        self.rules: tuple[Rule, ...] = made if before is None else _kept(made, before.rules)
+        self.concerns = Concerns(self.rules, directory)
         self.addresses = Addresses(
             directory.inventory.machines,
             self.expander.expand(Everything()).texts,
@@ -96,12 +88,16 @@ class Compiled:
         self.ssh = SshRules(policy, directory, self.compiler, self.addresses)
         self._maker = FilterMaker(self.addresses, directory.by_member)
         self._views: dict[int, View] = {}
-        self._filters: dict[Hashable, Filter] = {}
+        self._shared: dict[Hashable, Filter] = {}
+        self.made: dict[int, tuple[Hashable, Filter]] = {}
         if before is None or not self._continues(before, changed):
             self.visibility = visibility(self.rules, directory)
         else:
+            self.addresses.take_over(before.addresses, changed)
             self.visibility = self._next_visibility(before, changed)
             self._views = self._next_views(before, changed)
+            self.concerns.take_over(before.concerns, bits_of(changed))
+            self.made = {i: made for i, made in before.made.items() if i not in changed}
 
     @classmethod
     def of(cls, policy: Policy, inventory: Inventory) -> Compiled:
@@ -121,11 +117,28 @@ class Compiled:
         return self.directory.inventory.machines
 
     def view(self, machine_id: int) -> View:
-        """Return what a machine sees and lets in."""
+        """Return what a machine sees."""
         found = self._views.get(machine_id)
         if found is None:
             found = self._view(machine_id)
             self._views[machine_id] = found
+        return found
+
+    def filter_key(self, machine_id: int) -> Hashable:
+        """Return what is equal for equal filters, while the policy is the same."""
+        return id(self.policy), self.concerns.key(machine_id)
+
+    def filter(self, machine_id: int) -> Filter:
+        """Return what a machine lets in; machines with equal keys may get the same object."""
+        key = self.concerns.key(machine_id)
+        known = self.made.get(machine_id)
+        if known is not None and known[0] == key:
+            return known[1]
+        found = self._shared.get(key)
+        if found is None:
+            found = self._maker.filter_of(machine_id, self.concerns.rules(machine_id))
+            self._shared[key] = found
+        self.made[machine_id] = key, found
         return found
 
     def capabilities(self, machine_id: int) -> CapMap:
@@ -144,30 +157,11 @@ class Compiled:
             is_free, through = users.of(machine_id)
             if is_free or through:
                 open_subnets.append((span, None if is_free else through))
-        key = self._filter_key(machine_id)
         return View(
             peers=peers,
             subnets=tuple(open_subnets),
             exits=self._exits(machine_id, peers),
-            filter=self._filter(machine_id, key),
-            filter_key=key,
         )
-
-    def _filter_key(self, machine_id: int) -> Hashable:
-        """Return what filters depend on: the rules, and unless they are uniform the machine."""
-        concerns = [c for c in self._concerns if c.machines >> machine_id & 1]
-        rules = tuple(id(c.rule) for c in concerns)
-        if all(c.is_uniform for c in concerns):
-            return rules, tuple(_openings(c.rule, machine_id) for c in concerns)
-        return rules, machine_id
-
-    def _filter(self, machine_id: int, key: Hashable) -> Filter:
-        found = self._filters.get(key)
-        if found is None:
-            rules = [c.rule for c in self._concerns if c.machines >> machine_id & 1]
-            found = self._maker.filter_of(machine_id, rules)
-            self._filters[key] = found
-        return found
 
     def _continues(self, before: Compiled, changed: frozenset[int]) -> bool:
         """Say whether nothing but the membership of the changed machines is different."""
@@ -200,7 +194,7 @@ class Compiled:
 
     def _next_views(self, before: Compiled, changed: frozenset[int]) -> dict[int, View]:
         """Take over the views that are the same as before."""
-        touched = bits_of(changed) | self._touched_by_rules(before)
+        touched = bits_of(changed)
         touched |= _moved(before.visibility.subnets, self.visibility.subnets)
         touched |= _moved({_ALL: before.visibility.internet}, {_ALL: self.visibility.internet})
         if before.directory.exits != self.directory.exits:
@@ -216,23 +210,12 @@ class Compiled:
         peers = self.visibility.peers[machine_id]
         if peers == view.peers:
             return view
-        exits = self._exits(machine_id, peers)
-        return replace(view, peers=peers, exits=exits)
+        exits = self._exits(machine_id, peers) if self.directory.exits else 0
+        return View(peers=peers, subnets=view.subnets, exits=exits)
 
     def _exits(self, machine_id: int, peers: Machines) -> Machines:
         is_free, through = self.visibility.internet.of(machine_id)
         return self.directory.exits & peers & (-1 if is_free else through)
-
-    def _touched_by_rules(self, before: Compiled) -> Machines:
-        touched = 0
-        old = {c.rule.place_in_policy: c for c in before._concerns}
-        for concern in self._concerns:
-            known = old.pop(concern.rule.place_in_policy, None)
-            if known is None or known.rule is not concern.rule:
-                touched |= concern.machines | (known.machines if known else 0)
-        for gone in old.values():
-            touched |= gone.machines
-        return touched
 
 
 def _kept(made: tuple[Rule, ...], before: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -255,18 +238,3 @@ def _moved(old: Mapping[Span, Reach], new: Mapping[Span, Reach]) -> Machines:
             for steering in (*one.steered, *other.steered):
                 moved |= steering.users
     return moved
-
-
-def _concern(rule: Rule, directory: Directory) -> _Concern:
-    machines = rule.receivers
-    if rule.is_about_self:
-        for own in directory.by_member.values():
-            machines |= own if own & rule.sources.senders else 0
-    if any(c in COMPANIONS for c in rule.app):
-        machines |= rule.sources.senders
-    is_uniform = not rule.app and all(o.target.kind in _UNIFORM for o in rule.openings)
-    return _Concern(rule, machines, is_uniform)
-
-
-def _openings(rule: Rule, machine_id: int) -> tuple[bool, ...]:
-    return tuple(bool(o.target.machines >> machine_id & 1) for o in rule.openings)

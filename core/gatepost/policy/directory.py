@@ -109,6 +109,8 @@ class Directory:
 
     def behind(self, addresses: Intervals) -> Machines:
         """Return the machines that carry a subnet with an address in a set."""
+        if not addresses:
+            return 0
         found = 0
         for span, machines in self.carriers.items():
             if addresses.meets(span):

@@ -58,6 +58,7 @@ class Expansion:
 
 
 NOTHING = Expansion()
+_WRITTEN = (AddressSelector, PrefixSelector, RangeSelector, HostSelector, IpSetSelector)
 
 
 class Expander:
@@ -67,6 +68,12 @@ class Expander:
         self._policy = policy
         self._directory = directory
         self._found: dict[Selector, Expansion] = {}
+        self._members: dict[Selector, frozenset[int]] = {}
+
+    def take_over(self, before: Expander) -> None:
+        """Keep which users and numbers were meant, as users and policy are the same."""
+        self._members = before._members
+        self._found = {s: f for s, f in before._found.items() if isinstance(s, _WRITTEN)}
 
     def expand(self, selector: Selector) -> Expansion:
         """Return what a selector stands for; `*`, as a source: the mesh and its subnets."""
@@ -78,6 +85,13 @@ class Expander:
 
     def members(self, selector: Selector) -> frozenset[int]:
         """Return the ids of the users that a selector of users means; others mean none."""
+        found = self._members.get(selector)
+        if found is None:
+            found = self._look_up(selector)
+            self._members[selector] = found
+        return found
+
+    def _look_up(self, selector: Selector) -> frozenset[int]:
         members = self._directory.inventory.members.values()
         match selector:
             case UserSelector(login=login):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gatepost.policy.directory import Directory, Machines
-from gatepost.policy.intervals import Span, bits
+from gatepost.policy.intervals import Intervals, Span, bits
 from gatepost.policy.rules import Kind, Rule, Target
 
 
@@ -77,9 +77,7 @@ def peers_of(machine_id: int, rules: Iterable[Rule], directory: Directory) -> Ma
     return found & ~bit
 
 
-def _pairs(
-    rules: Iterable[Rule], directory: Directory
-) -> Iterable[tuple[Machines, Machines]]:
+def _pairs(rules: Iterable[Rule], directory: Directory) -> Iterable[tuple[Machines, Machines]]:
     """Return senders and receivers; rules with the same senders are one pair."""
     receivers: dict[Machines, Machines] = {}
     own: Machines = 0
@@ -96,23 +94,52 @@ def _pairs(
 
 def subnets(rules: Iterable[Rule], directory: Directory) -> dict[Span, Reach]:
     """Return who may use each subnet that somebody carries."""
-    rules = tuple(rules)
-    return {s: _subnet(s, carriers, rules) for s, carriers in directory.carriers.items()}
-
-
-def _subnet(span: Span, carriers: Machines, rules: Iterable[Rule]) -> Reach:
-    users = carriers  # those who could stand in for each other know of each other
-    steered: list[Steering] = []
+    ways = _Ways()
     for rule in rules:
-        if rule.sources.addresses.meets(span):
-            users |= rule.receivers
-        if not any(_leads_into(o.target, span) for o in rule.openings):
-            continue
-        if rule.via is None:
-            users |= rule.sources.all
-        elif rule.via & carriers:
-            steered.append(Steering(rule.sources.all, rule.via & carriers))
-    return Reach(users, tuple(steered))
+        ways.add(rule)
+    return {s: ways.reach(s, carriers) for s, carriers in directory.carriers.items()}
+
+
+@dataclass(slots=True)
+class _Ways:
+    """All rules, those with the same sources or the same target as one."""
+
+    inbound: dict[int, tuple[Intervals, Machines]] = field(
+        default_factory=dict[int, tuple[Intervals, Machines]]
+    )
+    outbound: dict[int, tuple[Target, Machines]] = field(
+        default_factory=dict[int, tuple[Target, Machines]]
+    )
+    steered: list[Rule] = field(default_factory=list[Rule])
+
+    def add(self, rule: Rule) -> None:
+        addresses = rule.sources.addresses
+        if addresses:
+            known = self.inbound.get(id(addresses), (addresses, 0))[1]
+            self.inbound[id(addresses)] = addresses, known | rule.receivers
+        if rule.via is not None:
+            self.steered.append(rule)
+            return
+        for opening in rule.openings:
+            target = opening.target
+            if target.kind in {Kind.ANYTHING, Kind.WRITTEN}:
+                known = self.outbound.get(id(target), (target, 0))[1]
+                self.outbound[id(target)] = target, known | rule.sources.all
+
+    def reach(self, span: Span, carriers: Machines) -> Reach:
+        users = carriers  # those who could stand in for each other know of each other
+        for addresses, receivers in self.inbound.values():
+            users |= receivers if addresses.meets(span) else 0
+        for target, senders in self.outbound.values():
+            users |= senders if _leads_into(target, span) else 0
+        steered = tuple(
+            Steering(r.sources.all, r.via & carriers)
+            for r in self.steered
+            if r.via is not None
+            and r.via & carriers
+            and any(_leads_into(o.target, span) for o in r.openings)
+        )
+        return Reach(users, steered)
 
 
 def _leads_into(target: Target, span: Span) -> bool:

@@ -1,0 +1,134 @@
+"""Which rules concern which machine, and so whose filters are the same.
+
+A filter depends on the rules that concern its machine, and on the machine
+itself unless all of those open the same for everybody. What identifies a rule
+is a token: comparing rules themselves would compare all their machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+
+from gatepost.policy.directory import Directory, Machines
+from gatepost.policy.filters import COMPANIONS
+from gatepost.policy.intervals import bits
+from gatepost.policy.rules import Kind, Rule
+
+_UNIFORM = frozenset({Kind.WRITTEN, Kind.ANYTHING, Kind.INTERNET})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concern:
+    """A rule and the machines whose filter it has a part in.
+
+    `is_uniform`: all of them get the same of it. `is_own`: each person's
+    machines get a part that only these machines are in.
+    """
+
+    rule: Rule
+    machines: Machines
+    is_uniform: bool
+    is_own: bool
+    token: object = field(default_factory=object)
+
+
+class Concerns:
+    """The rules of one compiled policy. `tokens` of rules that stay must be handed on."""
+
+    def __init__(self, rules: Iterable[Rule], directory: Directory) -> None:
+        self._directory = directory
+        self._own: dict[Machines, Machines] = {}
+        self._indexes: dict[int, tuple[int, ...]] = {}
+        self._keys: dict[int, Hashable] = {}
+        self.all = tuple(self._concern(r) for r in rules)
+        self._tokens = [c.token for c in self.all]
+        self._special = frozenset(i for i, c in enumerate(self.all) if not c.is_uniform)
+        self._personal = frozenset(i for i, c in enumerate(self.all) if c.is_own)
+
+    def take_over(self, before: Concerns, changed: Machines) -> None:
+        """Keep what is known of machines that neither changed nor are in other rules now."""
+        known = {id(c.rule): c.token for c in before.all}
+        self.all = tuple(
+            Concern(
+                rule=c.rule,
+                machines=c.machines,
+                is_uniform=c.is_uniform,
+                is_own=c.is_own,
+                token=known.get(id(c.rule), c.token),
+            )
+            for c in self.all
+        )
+        self._tokens = [c.token for c in self.all]
+        places = [c.rule.place_in_policy for c in self.all]
+        if places != [c.rule.place_in_policy for c in before.all]:
+            return
+        touched = changed
+        for one, other in zip(before.all, self.all, strict=True):
+            if one.token is not other.token:
+                changed |= one.machines ^ other.machines
+                touched |= one.machines | other.machines
+        gone = set(bits(changed & before._directory.everyone))
+        self._indexes = {i: found for i, found in before._indexes.items() if i not in gone}
+        gone = set(bits(touched & before._directory.everyone))
+        self._keys = {i: key for i, key in before._keys.items() if i not in gone}
+
+    def of(self, machine_id: int) -> tuple[int, ...]:
+        """Return the positions of the rules that concern a machine."""
+        found = self._indexes.get(machine_id)
+        if found is None:
+            found = tuple(i for i, c in enumerate(self.all) if c.machines >> machine_id & 1)
+            self._indexes[machine_id] = found
+        return found
+
+    def rules(self, machine_id: int) -> list[Rule]:
+        return [self.all[i].rule for i in self.of(machine_id)]
+
+    def key(self, machine_id: int) -> Hashable:
+        """Return what is equal for equal filters of one policy."""
+        found = self._keys.get(machine_id)
+        if found is None:
+            found = self._key(machine_id)
+            self._keys[machine_id] = found
+        return found
+
+    def _key(self, machine_id: int) -> Hashable:
+        indexes = self.of(machine_id)
+        tokens = tuple(map(self._tokens.__getitem__, indexes))
+        if self._special.isdisjoint(indexes):
+            openings = (o for i in indexes for o in self.all[i].rule.openings)
+            return tokens, tuple(bool(o.target.machines >> machine_id & 1) for o in openings)
+        if self._personal.isdisjoint(indexes):
+            return machine_id, tokens
+        own = self._directory.by_member.get(self._member(machine_id), 0)
+        return machine_id, tuple(
+            (c.rule.place_in_policy, c.rule.sources.senders & own) if c.is_own else c.token
+            for c in map(self.all.__getitem__, indexes)
+        )
+
+    def _member(self, machine_id: int) -> int:
+        return self._directory.inventory.machines[machine_id].member
+
+    def _concern(self, rule: Rule) -> Concern:
+        kinds = {t.kind for t in rule.targets}
+        machines = rule.receivers
+        if Kind.SELF in kinds:
+            machines |= self._people(rule.sources.senders)
+        if any(c in COMPANIONS for c in rule.app):
+            machines |= rule.sources.senders
+        return Concern(
+            rule=rule,
+            machines=machines,
+            is_uniform=not rule.app and kinds <= _UNIFORM,
+            is_own=not rule.app and kinds == {Kind.SELF},
+        )
+
+    def _people(self, senders: Machines) -> Machines:
+        """Return all machines of the people who have one among the senders."""
+        found = self._own.get(senders)
+        if found is None:
+            found = 0
+            for own in self._directory.by_member.values():
+                found |= own if own & senders else 0
+            self._own[senders] = found
+        return found

@@ -14,6 +14,8 @@ from gatepost_webui.config import WebConfig
 
 PAGES = (
     "/",
+    "/peers/far",
+    "/peers/nobody",
     "/routes",
     "/plugins",
     "/plugins/subnet-router",
@@ -59,6 +61,26 @@ def test_status_shows_this_box_and_its_peers(inside: Page, node: FakeNode, clock
     assert "direct 192.0.2.7:41641" in text
     assert "1.5 KiB" in text
     assert "offline" in text
+
+
+def test_a_peer_has_a_page_that_says_how_it_is_reached(inside: Page) -> None:
+    assert 'href="/peers/far.mesh.example"' in inside.get("/").text
+    text = inside.get("/peers/far").text
+
+    assert "far is reached directly at 192.0.2.7:41641." in text
+    assert "There is nothing to fix." in text
+    assert "<code>192.0.2.7:41641</code>" in text
+
+
+def test_the_page_of_a_peer_says_what_would_help(inside: Page) -> None:
+    text = inside.get("/peers/away").text
+
+    assert "away is not there." in text
+    assert "To fix: Wait." in text
+
+
+def test_there_is_no_page_for_nobody(inside: Page) -> None:
+    assert inside.get("/peers/nobody").status_code == 404
 
 
 def test_peers_are_found_by_what_is_known_of_them(inside: Page) -> None:

@@ -24,7 +24,16 @@ def add_filters(app: Flask, now: Callable[[], float]) -> None:
     def path(peer: PeerDocument) -> str:
         return words.describe_path(peer, now())
 
-    for function in (ago, until, path, date, words.short_name, words.size, words.milliseconds):
+    for function in (
+        ago,
+        until,
+        path,
+        date,
+        words.age,
+        words.short_name,
+        words.size,
+        words.milliseconds,
+    ):
         app.add_template_filter(function)
     app.context_processor(lambda: {"version": __version__})
 

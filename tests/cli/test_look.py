@@ -13,7 +13,7 @@ from tests.cli.conftest import Run
 
 from gatepost import __version__
 from gatepost.localapi.words import describe_path, short_name
-from gatepost.model.status import PathKind, PeerDocument, SelfDocument
+from gatepost.model.status import PathKind, PeerDocument, RelayServerDocument, SelfDocument
 from gatepost.testing.fake_node import GOOD_KEY, FakeNode
 
 NOW = 1_800_000_000.0
@@ -46,6 +46,27 @@ def test_status_is_an_aligned_table(run: Run) -> None:
     assert len(set(starts)) == 1
     assert "\x1b" not in said.out
     assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize(
+    ("relay", "line"),
+    [
+        (
+            RelayServerDocument(port=41650, sessions=1, octets=2048),
+            "Peer relay at UDP port 41650, 1 session, 2 KiB carried; forwards in the kernel.",
+        ),
+        (
+            RelayServerDocument(port=7, forwarding="user space", reason="no BPF"),
+            "Peer relay at UDP port 7, 0 sessions, 0 B carried; forwards in user space (no BPF).",
+        ),
+    ],
+)
+def test_status_says_how_a_relay_forwards(
+    run: Run, running: FakeNode, relay: RelayServerDocument, line: str
+) -> None:
+    running.relay_server = relay
+
+    assert line in run("status").out.splitlines()
 
 
 @pytest.mark.usefixtures("running")
@@ -168,6 +189,10 @@ def test_ping_without_an_answer_fails(run: Run) -> None:
 def test_ping_asks_what_the_flags_say(run: Run, node: FakeNode) -> None:
     assert run("ping", "far", "-c", "2", "--icmp", "--size", "1200").code == 0
     assert node.asked == ("icmp", 1200)
+    assert run("ping", "far", "-c", "2", "--tsmp").code == 0
+    assert node.asked == ("tsmp", 0)
+    assert run("ping", "far", "-c", "2").code == 0
+    assert node.asked == ("disco", 0)
 
 
 @pytest.mark.usefixtures("running")
@@ -293,8 +318,9 @@ def test_netcheck_marks_the_home_region(run: Run) -> None:
     said = run("netcheck")
 
     assert said.code == 0
-    assert "lab (900)" in said.out
-    assert "home" in said.out
+    assert "* IPv4: yes, 192.0.2.1:4242" in said.out
+    assert "* Nearest DERP: Lab" in said.out
+    assert "- lab: 4 ms      (Lab, home)" in said.out
 
 
 @pytest.mark.usefixtures("daemon")

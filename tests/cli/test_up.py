@@ -144,6 +144,10 @@ def test_set_without_flags_is_a_usage_error(run: Run) -> None:
         (("--advertise-routes", "10.1.2.3/16"), "did you mean 10.1.0.0/16?"),
         (("--advertise-routes", "10.0.0.0/8,lan"), "'lan' is no network"),
         (("--advertise-routes", "10.0.0.0/33"), "'10.0.0.0/33' is no network"),
+        (("--relay-server-port", "70000"), "'70000' is no port; write 0 to 65535"),
+        (("--relay-server-port", "-1"), "'-1' is no port"),
+        (("--relay-server-static-endpoints", "203.0.113.5"), "no address with a port"),
+        (("--relay-server-static-endpoints", "gate:41650"), "no address with a port"),
         (("--hostname", "a.b"), "'a.b' is no host name"),
         (("--hostname", "-a"), "'-a' is no host name"),
         (("--hostname", "x" * 64), "is no host name"),
@@ -178,3 +182,14 @@ def test_down_stops_and_keeps_the_sign_in(run: Run, daemon: FakeNode) -> None:
 
     assert run("down").code == 0
     assert daemon.state == "Stopped"
+
+
+@pytest.mark.parametrize(("text", "port"), [("41650", 41650), ("0", 0), ("", -1)])
+def test_the_port_of_a_relay_is_a_number_or_nothing(
+    run: Run, daemon: FakeNode, text: str, port: int
+) -> None:
+    words = ("--relay-server-static-endpoints", "203.0.113.5:1,[2001:db8::5]:2")
+    assert run("set", "--relay-server-port", text, *words).code == 0
+
+    assert daemon.options.relay_server_port == port
+    assert daemon.options.relay_server_static_endpoints == ("203.0.113.5:1", "[2001:db8::5]:2")

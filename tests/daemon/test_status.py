@@ -7,8 +7,9 @@ import pytest
 from gatepost.api import Level, NetMap, Notice
 from gatepost.daemon.status import Facts, Login, make_status, state_of
 from gatepost.model.netmap import DerpRegion, Endpoint
-from gatepost.model.status import State
+from gatepost.model.status import RelayServerDocument, State
 from gatepost.net.path_ports import PathInfo
+from gatepost.net.relay_server import RelayState
 from gatepost.testing.makers import make_netmap, make_node
 
 IN = Login(wanted=True, logged_in=True)
@@ -66,3 +67,15 @@ def test_routes_are_accepted_only_if_the_operator_said_so() -> None:
     assert make_status(Facts(login=IN, netmap=netmap)).routes.accepted == ()
     accepting = Facts(login=IN, netmap=netmap, accept_routes=True)
     assert make_status(accepting).routes.accepted == ("10.9.0.0/16",)
+
+
+def test_a_relay_says_who_forwards_and_why_not_the_kernel() -> None:
+    working = RelayState(port=41650, places=3, bound=2, packets=7, octets=900)
+    slow = RelayState(port=41650, trouble="this kernel has no BPF")
+    shown = [make_status(Facts(login=IN, relay=r)).relay_server for r in (None, working, slow)]
+
+    assert shown[0] is None
+    assert shown[1] == RelayServerDocument(port=41650, places=3, sessions=2, packets=7, octets=900)
+    assert shown[2] == RelayServerDocument(
+        port=41650, forwarding="user space", reason="this kernel has no BPF"
+    )

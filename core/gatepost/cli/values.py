@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ _SECONDS = {
     "w": 7 * 86400.0,
     "y": 365 * 86400.0,
 }
+_HIGHEST_PORT = 65535
 _SCHEMES = {"http", "https"}
 
 
@@ -59,6 +60,48 @@ class Tags(click.ParamType[tuple[str, ...]]):
             if not _TAG.fullmatch(word):
                 self.fail(f"{word!r} is no tag; write it like tag:server (a-z, 0-9, -)", param, ctx)
         return words
+
+
+class RelayPort(click.ParamType[int]):
+    """A UDP port, 0 for any; the empty text is -1, which is no relay."""
+
+    name = "PORT"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        text = str(value).strip()
+        if not text:
+            return -1
+        if not text.isascii() or not text.isdigit() or int(text) > _HIGHEST_PORT:
+            self.fail(f'{text!r} is no port; write 0 to 65535, or "" for no relay', param, ctx)
+        return int(text)
+
+
+class AddressPorts(click.ParamType[tuple[str, ...]]):
+    """Addresses with ports, with commas between; the empty text is none."""
+
+    name = "ADDRESS:PORT,..."
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        words = tuple(word.strip() for word in str(value).split(",") if word.strip())
+        for word in words:
+            host, _, port = word.rpartition(":")
+            try:
+                ip_address(host.removeprefix("[").removesuffix("]"))
+            except ValueError:
+                self._refuse(word, param, ctx)
+            if not port.isascii() or not port.isdigit() or not 0 < int(port) <= _HIGHEST_PORT:
+                self._refuse(word, param, ctx)
+        return words
+
+    def _refuse(
+        self, word: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> NoReturn:
+        example = "203.0.113.5:41650 or [2001:db8::5]:41650"
+        self.fail(f"{word!r} is no address with a port; write it like {example}", param, ctx)
 
 
 class HostName(click.ParamType[str]):

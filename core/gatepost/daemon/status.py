@@ -16,6 +16,7 @@ from gatepost.model.status import (
     DerpDocument,
     NoticeDocument,
     PeerDocument,
+    RelayServerDocument,
     RoutesDocument,
     SelfDocument,
     State,
@@ -23,6 +24,7 @@ from gatepost.model.status import (
     WireGuardDocument,
 )
 from gatepost.net.path_ports import PathInfo
+from gatepost.net.relay_server import RelayState
 
 
 class PeerNumbers(Protocol):
@@ -69,6 +71,7 @@ class Facts:
     home_connected: bool = False
     advertised: tuple[str, ...] = ()
     accept_routes: bool = False
+    relay: RelayState | None = None
     paths: Mapping[NodePublic, PathInfo] = field(default_factory=dict[NodePublic, PathInfo])
     numbers: Sequence[PeerNumbers] = ()
     notices: Iterable[Notice] = ()
@@ -93,6 +96,7 @@ def make_status(facts: Facts, *, peers: bool = True) -> Status:
             home=facts.home, name=_region(netmap, facts.home), connected=facts.home_connected
         ),
         routes=_routes(facts),
+        relay_server=_relay_server(facts.relay) if facts.relay else None,
         peers=tuple(_peers(facts)) if peers else (),
         notices=tuple(
             NoticeDocument(code=n.code, text=n.text, level=LEVEL_NAMES[n.level])
@@ -123,6 +127,19 @@ def _self(netmap: NetMap) -> SelfDocument:
         user=netmap.users.get(me.user, ""),
         tags=me.tags,
         key_expiry=_seconds(me.key_expiry),
+    )
+
+
+def _relay_server(relay: RelayState) -> RelayServerDocument:
+    return RelayServerDocument(
+        port=relay.port,
+        forwarding="user space" if relay.trouble else "kernel",
+        reason=relay.trouble,
+        addresses=tuple(str(a) for a in relay.addresses),
+        places=relay.places,
+        sessions=relay.bound,
+        packets=relay.packets,
+        octets=relay.octets,
     )
 
 

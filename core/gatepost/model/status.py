@@ -15,7 +15,7 @@ from gatepost.model.resource import Level
 
 State = Literal["Stopped", "NeedsLogin", "NeedsMachineAuth", "Starting", "Running"]
 PathKind = Literal["direct", "relay", "derp", "none"]
-PingKind = Literal["disco", "icmp"]
+PingKind = Literal["disco", "tsmp", "icmp"]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -88,6 +88,24 @@ class PeerDocument(Document, frozen=True, kw_only=True):
     sent: int = 0  # octets
 
 
+class RelayServerDocument(Document, frozen=True, kw_only=True):
+    """The relay that this node runs for others.
+
+    `forwarding`: who moves the packets; `reason` says why the kernel does not.
+    `sessions` are pairs that are connected, `places` those and the ones that are
+    about to be. Packets and octets are those of the places there are now.
+    """
+
+    port: int  # UDP; 0 while it is not open
+    forwarding: Literal["kernel", "user space"] = "kernel"
+    reason: str = ""
+    addresses: tuple[str, ...] = ()
+    places: int = 0
+    sessions: int = 0
+    packets: int = 0
+    octets: int = 0
+
+
 class Status(Document, frozen=True, kw_only=True):
     version: str
     state: State
@@ -101,6 +119,7 @@ class Status(Document, frozen=True, kw_only=True):
     wireguard: WireGuardDocument | None = None
     derp: DerpDocument = DerpDocument()
     routes: RoutesDocument = RoutesDocument()
+    relay_server: RelayServerDocument | None = None  # None: it is no relay
     peers: tuple[PeerDocument, ...] = ()
     notices: tuple[NoticeDocument, ...] = ()
 
@@ -224,20 +243,51 @@ class RegionDocument(Document, frozen=True, kw_only=True):
     id: int
     code: str
     name: str
-    latency: float | None = None  # seconds
+    latency: float | None = None  # seconds, the best of all below
+    latency_v4: float | None = None  # by STUN
+    latency_v6: float | None = None
+    latency_https: float | None = None  # asked where no UDP came through
+
+
+class PortMappingDocument(Document, frozen=True, kw_only=True):
+    """Which protocols the router speaks, and what it maps to us ("address:port").
+
+    `refusals` say by protocol why it did not map the port.
+    """
+
+    upnp: bool = False
+    nat_pmp: bool = False
+    pcp: bool = False
+    mapped: tuple[str, ...] = ()
+    refusals: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
 
 class NetcheckDocument(Document, frozen=True, kw_only=True):
+    """How this machine sees the internet; None is not known.
+
+    `mapping_varies`: its NAT gives each destination another port ("hard").
+    `hairpin`: the NAT lets it reach itself from outside. `port_mapping` None:
+    switched off, or there is no gateway to ask.
+    """
+
     udp: bool
+    time: float | None = None  # seconds since 1970
     ipv4: str = ""  # our address and port as the STUN servers see them
     ipv6: str = ""
+    ipv6_here: bool = False  # the operating system has it
     mapping_varies: bool | None = None
+    hairpin: bool | None = None
+    port_mapping: PortMappingDocument | None = None
+    captive_portal: bool | None = None
     preferred_derp: int = 0
     regions: tuple[RegionDocument, ...] = ()
 
 
 class UpRequest(Document, frozen=True, kw_only=True):
-    """What `gatepost up` and `gatepost set` may change; None leaves a setting as it is."""
+    """What `gatepost up` and `gatepost set` may change; None leaves a setting as it is.
+
+    `relay_server_port` makes this node a relay for others, 0 at any free port; -1 ends that.
+    """
 
     login_server: str | None = None
     auth_key: str | None = None
@@ -246,6 +296,8 @@ class UpRequest(Document, frozen=True, kw_only=True):
     advertise_routes: tuple[str, ...] | None = None
     advertise_tags: tuple[str, ...] | None = None
     snat_subnet_routes: bool | None = None
+    relay_server_port: int | None = None
+    relay_server_static_endpoints: tuple[str, ...] | None = None
     force_reauth: bool = False
 
 

@@ -21,6 +21,7 @@ from gatepost.model.status import (
     PluginRequest,
     ReasonDocument,
     RegionDocument,
+    RelayServerDocument,
     RoutesDocument,
     SelfDocument,
     State,
@@ -132,6 +133,7 @@ class FakeNode:
     installed: dict[str, PluginDocument] = field(default_factory=_plugins)
     approved: tuple[str, ...] = ()
     domain: str = "mesh.example"
+    relay_server: RelayServerDocument | None = None
     down_server: str = ""  # what is said of a coordination server that does not answer
     looks: int = 0
     approved_at: int = 3  # at which look a sign-in is found approved
@@ -149,6 +151,7 @@ class FakeNode:
         known = self.state == "Running"
         return Status(
             version="0.1.0",
+            relay_server=self.relay_server,
             state=self.state,
             login_server=self.options.login_server or "",
             auth_url=self.auth_url,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gatepost.cli.values import HostName, Prefixes, ServerUrl, Tags
+from gatepost.cli.values import AddressPorts, HostName, Prefixes, RelayPort, ServerUrl, Tags
 from gatepost.errors import SettingsError
 from gatepost.model.status import UpRequest
 
@@ -43,6 +43,16 @@ _FLAGS: tuple[Callable[[Any], Any], ...] = (  # Any: decorators of whatever func
     _switch("--accept-routes", "Use the networks that other nodes advertise."),
     _switch("--snat-subnet-routes", "Masquerade traffic to the advertised networks."),
     click.option("--advertise-tags", type=Tags(), help='Tags to ask for; "" for none.'),
+    click.option(
+        "--relay-server-port",
+        type=RelayPort(),
+        help='Relay between peers at this UDP port, 0 for any free one; "" for no relay.',
+    ),
+    click.option(
+        "--relay-server-static-endpoints",
+        type=AddressPorts(),
+        help='Addresses with ports that lead to the relay too; "" for none.',
+    ),
 )
 
 

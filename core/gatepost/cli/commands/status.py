@@ -9,7 +9,7 @@ import click
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.localapi.words import describe_path, is_active, short_name, size
-from gatepost.model.status import PeerDocument, SelfDocument, Status
+from gatepost.model.status import PeerDocument, RelayServerDocument, SelfDocument, Status
 
 
 @click.command(help="Show this node and its peers. The exit code is 1 when it is not running.")
@@ -46,9 +46,19 @@ def _say(answer: Status, peers: tuple[PeerDocument, ...], now: float) -> None:
         rows.append((_first(me.addresses), name, owner, "-", device, "-", "-"))
     rows.extend(_row(peer, answer.node, now) for peer in peers)
     say_table(("IP", "NAME", "USER", "OS", "PATH", "RX", "TX") if rows else (), rows)
+    if answer.relay_server is not None:
+        click.echo(_relay(answer.relay_server))
     for notice in answer.notices:
         color = {"error": "red", "warning": "yellow"}.get(notice.level)
         click.echo(f"{click.style(notice.level, fg=color)}: {notice.text}", err=True)
+
+
+def _relay(relay: RelayServerDocument) -> str:
+    how = {"kernel": "in the kernel", "user space": "in user space"}[relay.forwarding]
+    why = f" ({relay.reason})" if relay.reason else ""
+    sessions = "1 session" if relay.sessions == 1 else f"{relay.sessions} sessions"
+    carried = f"{size(relay.octets)} carried"
+    return f"Peer relay at UDP port {relay.port}, {sessions}, {carried}; forwards {how}{why}."
 
 
 def _row(peer: PeerDocument, me: SelfDocument | None, now: float) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.policy.makers import MESH
 from tests.policy.plain import Plain
+from tests.policy.small_mesh import MESH
 
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.explain import TCP, UDP, Question, can

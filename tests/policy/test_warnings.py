@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.policy.makers import MESH
 from tests.policy.plain import Plain
+from tests.policy.small_mesh import MESH
 
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.read import read

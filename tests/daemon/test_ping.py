@@ -11,7 +11,7 @@ import pytest
 from gatepost.daemon.ping import Means, PingQuestion, find_target, ping_address, ping_peer
 from gatepost.errors import NotFoundError
 from gatepost.model.keys import NodePublic
-from gatepost.model.netmap import Endpoint
+from gatepost.model.netmap import Endpoint, IPAddress
 from gatepost.model.status import PingDocument, PingKind
 from gatepost.net.path_ports import PathInfo, PingResult
 from gatepost.testing.makers import make_netmap, make_node
@@ -28,9 +28,17 @@ async def ping(
             await asyncio.sleep(seconds)
         return answer
 
+    async def tsmp_ping(_address: IPAddress, _seconds: float) -> float | None:
+        return 0.5
+
     found = (make_node(2), ip_address(address))
     question = PingQuestion(target="box2", seconds=0.3, kind=kind)
-    means = Means(path_ping=path_ping, path_of=lambda _: path, region_name=lambda r: f"r{r}")
+    means = Means(
+        path_ping=path_ping,
+        tsmp_ping=tsmp_ping,
+        path_of=lambda _: path,
+        region_name=lambda r: f"r{r}",
+    )
     return await ping_peer(question, found, means)
 
 
@@ -75,6 +83,14 @@ async def test_who_asks_for_an_echo_does_not_get_the_answer_of_path_discovery() 
     assert (document.path, document.via) == ("derp", "r900")
     assert document.latency is not None
     assert document.latency < 9.0
+
+
+async def test_who_asks_the_daemon_gets_its_answer() -> None:
+    document = await ping(
+        PingResult(9.0, "direct", FAR), "0.0.0.1", PathInfo("direct", FAR), "tsmp"
+    )
+
+    assert (document.latency, document.path, document.via) == (0.5, "direct", str(FAR))
 
 
 @needs_root

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from gatepost.errors import UnreachableError
 from gatepost.model.keys import NodePrivate, NodePublic
-from gatepost.model.netmap import Endpoint, NetMap
+from gatepost.model.netmap import Endpoint, IPAddress, NetMap
 from gatepost.model.resource import Level, Notice
 from gatepost.model.status import NetcheckDocument
 from gatepost.net.derp_client import DerpClients
@@ -117,6 +117,10 @@ class Carriers:
 
     async def ping(self, key: NodePublic, seconds: float, size: int = 0) -> PingResult:
         return await self._pair.paths.ping(key, seconds, size) if self._pair else PingResult(None)
+
+    async def tsmp_ping(self, address: IPAddress, seconds: float) -> float | None:
+        """Return the seconds until a peer's daemon answered through the tunnel, or None."""
+        return await self._pair.paths.tsmp_ping(address, seconds) if self._pair else None
 
     async def netcheck(self) -> NetcheckDocument:
         if self._pair is None:

@@ -245,6 +245,7 @@ class LocalNode:
         question = PingQuestion(target=target, seconds=seconds, kind=kind, size=size)
         means = Means(
             path_ping=self.carriers.ping,
+            tsmp_ping=self.carriers.tsmp_ping,
             path_of=lambda key: self.carriers.paths().get(key),
             region_name=self._derp().name,
         )

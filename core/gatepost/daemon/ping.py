@@ -47,6 +47,7 @@ class Means:
     """What a ping needs of the node: `path_ping` by key, seconds and size."""
 
     path_ping: PathPing
+    tsmp_ping: Callable[[IPAddress, float], Awaitable[float | None]]
     path_of: Callable[[NodePublic], PathInfo | None]
     region_name: Callable[[int], str]
 
@@ -110,6 +111,8 @@ async def _answers(
         case "disco":
             path = means.path_ping(peer.key, seconds, size)
             return await _both(path, ping_address(address, seconds))
+        case "tsmp":
+            return PingResult(None), await means.tsmp_ping(address, seconds)
         case "icmp":
             return PingResult(None), await ping_address(address, seconds, size=size)
 

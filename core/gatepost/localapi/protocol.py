@@ -77,8 +77,8 @@ class NodeApi(Protocol):
         """Ask one peer (name or mesh address) for an answer, at most `seconds` long.
 
         "disco" asks path discovery, and the peer through the tunnel if that is silent;
-        "icmp" asks through the tunnel only. `size` is octets of the whole
-        packet, 0 is the smallest.
+        "tsmp" (its daemon) and "icmp" (its kernel) ask through the tunnel only.
+        `size` is octets of the whole packet, 0 is the smallest.
         No answer in time is a document without latency; a target that is no
         peer raises NotFoundError.
         """

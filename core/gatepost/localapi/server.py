@@ -18,7 +18,7 @@ from gatepost.model.status import PingKind, PluginRequest, UpRequest
 PING_DEFAULT = 5.0  # seconds
 PING_MOST = 60.0  # seconds
 PING_LARGEST = 9000  # octets; more than any link of the internet carries
-_PING_KINDS: tuple[PingKind, ...] = ("disco", "icmp")
+_PING_KINDS: tuple[PingKind, ...] = ("disco", "tsmp", "icmp")
 
 
 async def serve_node(api: NodeApi, path: Path, *, mode: int = 0o666) -> LocalServer:

@@ -34,7 +34,12 @@ class NoAnswer(GatepostError):  # noqa: N818  # named for what happened
     metavar="[=BOOL]",
     help="Stop at the first answer by a direct path.  [default: true]",
 )
-@click.option("--icmp", is_flag=True, help="Ask the peer's kernel, through the tunnel only.")
+@click.option(
+    "--tsmp", "kind", flag_value="tsmp", help="Ask the peer's daemon, through the tunnel only."
+)
+@click.option(
+    "--icmp", "kind", flag_value="icmp", help="Ask the peer's kernel, through the tunnel only."
+)
 @click.option(
     "--size",
     type=click.IntRange(0, 9000),
@@ -50,17 +55,16 @@ def ping(  # noqa: PLR0913  # its flags
     count: int,
     timeout: float,
     until_direct: bool,
-    icmp: bool,
+    kind: PingKind | None,
     size: int,
     as_json: bool,
 ) -> None:
-    kind: PingKind = "icmp" if icmp else "disco"
     answered = tried = 0
     while not count or tried < count:
         if tried:
             session.wait(_BETWEEN)
         tried += 1
-        answer = session.node.ping(target, timeout, kind, size)
+        answer = session.node.ping(target, timeout, kind or "disco", size)
         answered += answer.latency is not None
         if as_json:
             say_json(answer)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.policy.plain import Plain
 from tests.policy.test_hujson import VALUES, spelt
@@ -135,6 +135,7 @@ DOCUMENTS: st.SearchStrategy[Document] = VALUES.filter(_distinct).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(DOCUMENTS, st.data())
 def test_a_set_value_is_the_only_difference(pair: Document, data: st.DataObject) -> None:
     value, text = pair
@@ -145,6 +146,7 @@ def test_a_set_value_is_the_only_difference(pair: Document, data: st.DataObject)
     assert json.loads(pack(parse(changed))) == _with(value, path, "new")
 
 
+@settings(deadline=None)
 @given(DOCUMENTS, st.data())
 def test_a_removed_value_is_the_only_difference(pair: Document, data: st.DataObject) -> None:
     value, text = pair
@@ -157,6 +159,7 @@ def test_a_removed_value_is_the_only_difference(pair: Document, data: st.DataObj
     assert json.loads(pack(parse(changed))) == _without(value, path)
 
 
+@settings(deadline=None)
 @given(DOCUMENTS, st.data())
 def test_an_added_item_is_the_only_difference(pair: Document, data: st.DataObject) -> None:
     value, text = pair

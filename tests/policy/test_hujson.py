@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.policy.plain import Plain
 
@@ -51,6 +51,7 @@ def _joined(draw: st.DrawFn, opening: str, parts: list[str], closing: str) -> st
     return f"{opening}{inside}{trailing}{draw(GAPS)}{closing}"
 
 
+@settings(deadline=None)
 @given(VALUES.flatmap(lambda value: st.tuples(st.just(value), spelt(value))))
 def test_comments_and_trailing_commas_change_nothing(pair: tuple[Plain, str]) -> None:
     value, text = pair
@@ -58,6 +59,7 @@ def test_comments_and_trailing_commas_change_nothing(pair: tuple[Plain, str]) ->
     assert json.loads(pack(parse(text))) == value
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     place = Place()
@@ -69,6 +71,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert place >= Place(1, 1)
 
 
+@settings(deadline=None)
 @given(VALUES.flatmap(spelt), st.data())
 def test_a_truncated_text_is_refused_or_complete(text: str, data: st.DataObject) -> None:
     cut = text[: data.draw(st.integers(0, max(0, len(text) - 1)))]

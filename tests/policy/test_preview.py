@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.policy.plain import Plain
 from tests.policy.small_mesh import MESH
@@ -33,8 +33,12 @@ def rule(source: str, *targets: str, proto: str = "") -> Plain:
     return {"action": "accept", "src": [source], "dst": list(targets), "proto": proto}
 
 
+def drawn(source: str, target: str, ports: str, protocol: str) -> Plain:
+    return rule(source, f"{target}:{ports}", proto=protocol)
+
+
 RULES = st.builds(
-    lambda s, d, p, proto: rule(s, f"{d}:{p}", proto=proto),
+    drawn,
     st.sampled_from(SOURCES),
     st.sampled_from(TARGETS),
     st.sampled_from(PORTS),
@@ -91,11 +95,13 @@ def test_own_devices_are_reached_by_their_owner_only() -> None:
     assert set(found.gained) == {Pair("m1", "m5", "22"), Pair("m5", "m1", "22")}
 
 
+@settings(deadline=None)
 @given(POLICIES)
 def test_a_policy_does_not_differ_from_itself(policy: Compiled) -> None:
     assert changes(policy, policy) == Changes()
 
 
+@settings(deadline=None)
 @given(POLICIES, POLICIES)
 def test_what_one_direction_gains_the_other_loses(one: Compiled, other: Compiled) -> None:
     there, back = changes(one, other), changes(other, one)
@@ -104,6 +110,7 @@ def test_what_one_direction_gains_the_other_loses(one: Compiled, other: Compiled
     assert sorted(there.lost) == sorted(back.gained)
 
 
+@settings(deadline=None)
 @given(POLICIES, POLICIES, st.sampled_from([22, 80, 85, 90, 4000]), st.sampled_from([TCP, UDP]))
 def test_the_preview_says_what_single_questions_say(
     before: Compiled, after: Compiled, port: int, protocol: int

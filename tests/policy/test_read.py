@@ -6,7 +6,7 @@ import json
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.policy.plain import Plain
 
@@ -206,6 +206,7 @@ def test_a_section_that_is_missing_differs_from_an_empty_one() -> None:
     assert read('{"acls": null, "Grants": []}').grants == ()
 
 
+@settings(deadline=None)
 @given(st.permutations(SECTIONS))
 def test_the_order_of_sections_means_nothing(order: list[str]) -> None:
     whole = json.loads(_plain(FULL))
@@ -436,6 +437,7 @@ OBJECTS = [
 
 
 @pytest.mark.parametrize("path", OBJECTS, ids=str)
+@settings(deadline=None)
 @given(name=st.text(st.characters(categories=["Ll"]), min_size=1, max_size=12))
 def test_an_unknown_field_is_refused_wherever_it_stands(
     path: tuple[str | int, ...], name: str

@@ -96,18 +96,20 @@ async def box(tmp_path: Path, points: tuple[EntryPoint, ...] = ()) -> AsyncGener
     kernel = FakeKernel(Route)
     reconciler = Reconciler([[FakeKernel(WireGuardDevice)], [kernel]], wishes.desire)
     inputs.on_change(reconciler.poke)
+    carriers = Carriers(no_pair)
     api = LocalNode(
         in_force=in_force,
         inputs=inputs,
         control=control,
         reconciler=reconciler,
         wishes=wishes,
-        carriers=Carriers(no_pair),
+        carriers=carriers,
         wireguard=NoTunnel(),
         port=41641,
         notices=lambda: in_force.notices() + control.standing.notices() + wishes.merged.notices,
         network=NetworkFacts,
         now=lambda: 1_800_000_000.0,
+        examine=carriers.netcheck,
     )
     try:
         async with asyncio.TaskGroup() as group:

@@ -7,7 +7,8 @@ from tests.sessions.paths_world import make_endpoint, make_random
 
 from gatepost.errors import WireError
 from gatepost.model.netmap import Endpoint
-from gatepost.sessions.netcheck import LONGEST, TRIES, Check, Server, choose_home
+from gatepost.sessions.home import choose_home
+from gatepost.sessions.netcheck import LONGEST, TRIES, Check, Server
 from gatepost.wire.stun import read_request, write_answer
 
 ONE = Server(1, make_endpoint("203.0.113.1", 3478))
@@ -26,10 +27,10 @@ def make_check(*servers: Server) -> tuple[Check, dict[Endpoint, bytes]]:
 
 def test_every_server_is_asked_and_its_answer_timed() -> None:
     check, asked = make_check(ONE, TWO, SIX)
-    check.on_answer(write_answer(asked[ONE.endpoint], SEEN), NOW + 0.03)
-    check.on_answer(write_answer(asked[TWO.endpoint], SEEN), NOW + 0.05)
+    check.on_packet(write_answer(asked[ONE.endpoint], SEEN), NOW + 0.03)
+    check.on_packet(write_answer(asked[TWO.endpoint], SEEN), NOW + 0.05)
     assert not check.is_done(NOW + 0.06)
-    check.on_answer(write_answer(asked[SIX.endpoint], SEEN_6), NOW + 0.04)
+    check.on_packet(write_answer(asked[SIX.endpoint], SEEN_6), NOW + 0.04)
     report = check.report()
 
     assert check.is_done(NOW + 0.06)
@@ -41,9 +42,9 @@ def test_every_server_is_asked_and_its_answer_timed() -> None:
 
 def test_a_mapping_that_varies_needs_two_witnesses() -> None:
     check, asked = make_check(ONE, TWO)
-    check.on_answer(write_answer(asked[ONE.endpoint], SEEN), NOW + 0.01)
+    check.on_packet(write_answer(asked[ONE.endpoint], SEEN), NOW + 0.01)
     assert check.report().varies is None
-    check.on_answer(write_answer(asked[TWO.endpoint], OTHER), NOW + 0.01)
+    check.on_packet(write_answer(asked[TWO.endpoint], OTHER), NOW + 0.01)
 
     assert check.report().varies is True
 
@@ -61,7 +62,7 @@ def test_a_silent_server_is_asked_again_and_given_up() -> None:
 
 def test_the_others_get_a_grace_after_the_first_answer() -> None:
     check, asked = make_check(ONE, TWO)
-    check.on_answer(write_answer(asked[ONE.endpoint], SEEN), NOW + 0.1)
+    check.on_packet(write_answer(asked[ONE.endpoint], SEEN), NOW + 0.1)
 
     assert not check.is_done(NOW + 0.29, grace=0.2)
     assert check.next_timer(grace=0.2) <= NOW + 0.3
@@ -72,11 +73,11 @@ def test_answers_to_nobody_and_other_packets_change_nothing() -> None:
     check, asked = make_check(ONE)
     answer = write_answer(asked[ONE.endpoint], SEEN)
 
-    assert not check.on_answer(write_answer(b"x" * 12, OTHER), NOW)
-    assert check.on_answer(answer, NOW + 0.01)
-    assert not check.on_answer(answer, NOW + 0.02)
+    assert not check.on_packet(write_answer(b"x" * 12, OTHER), NOW)
+    assert check.on_packet(answer, NOW + 0.01)
+    assert not check.on_packet(answer, NOW + 0.02)
     with pytest.raises(WireError):
-        check.on_answer(answer[:-1], NOW)
+        check.on_packet(answer[:-1], NOW)
     assert check.report().seen == (SEEN,)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
@@ -81,6 +81,7 @@ class LocalNode:
     notices: Callable[[], tuple[Notice, ...]]
     network: Callable[[], NetworkFacts]
     now: Callable[[], float]  # seconds since 1970
+    examine: Callable[[], Awaitable[NetcheckDocument]]
     _explained: dict[str, str] = field(default_factory=dict[str, str])
 
     async def version(self) -> VersionDocument:
@@ -295,7 +296,7 @@ class LocalNode:
         )
 
     async def netcheck(self) -> NetcheckDocument:
-        return await self.carriers.netcheck()
+        return await self.examine()
 
 
 def read_summary(module: str) -> str:

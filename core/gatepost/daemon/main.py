@@ -28,6 +28,7 @@ from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.keeper import Keeper
 from gatepost.daemon.local_api import LocalNode
+from gatepost.daemon.netcheck import check_network
 from gatepost.daemon.node import Node
 from gatepost.daemon.observer import Observer
 from gatepost.daemon.probes import (
@@ -179,6 +180,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         in_force=in_force, inputs=inputs, control=control, reconciler=reconciler, wishes=wishes,
         carriers=carriers, wireguard=wireguard, port=me.port, notices=node.notices,
         network=node.network, now=wall_clock,
+        examine=lambda: check_network(carriers, port_mapping, wall_clock),
     )  # fmt: skip
     return node, api
 

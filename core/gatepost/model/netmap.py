@@ -167,6 +167,7 @@ class DerpNode:
     certificate_name: str = ""
     insecure: bool = False
     stun_only: bool = False
+    port_80: bool = False  # answers plain HTTP, for captive portal checks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,16 +39,21 @@ class StunClient:
         if self._check is None:
             return
         try:
-            if self._check.on_answer(packet, self._clock()):
+            if self._check.on_packet(packet, self._clock()):
                 self._answered.set()
         except WireError as error:
             log.debug("dropped a STUN packet: %s", error)
 
-    async def check(self, regions: Iterable[DerpRegion], *, grace: float = GRACE) -> Report:
-        """Return what the servers of `regions` see; at most 3 seconds and a name's 2."""
+    async def check(
+        self, regions: Iterable[DerpRegion], *, grace: float = GRACE, hairpin: bool = False
+    ) -> Report:
+        """Return what the servers of `regions` see; at most 3 seconds and a name's 2.
+
+        `hairpin` lets it find out, too, whether our NAT lets us reach ourselves from outside.
+        """
         async with self._turn:
             servers = await self._servers(regions)
-            check = self._check = Check(servers, self._random, self._clock())
+            check = self._check = Check(servers, self._random, self._clock(), hairpin=hairpin)
             try:
                 while not check.is_done(self._clock(), grace):
                     for endpoint, request in check.due(self._clock()):

@@ -22,9 +22,10 @@ from contextlib import AsyncExitStack
 from gatepost.model.keys import DiscoPrivate, DiscoPublic, NodePublic
 from gatepost.model.netmap import Endpoint, IPAddress, NetMap
 from gatepost.model.owned import DEVICE, PROXY_PORT_OFFSET, WIREGUARD_PORT
-from gatepost.model.status import NetcheckDocument, RegionDocument
+from gatepost.model.status import NetcheckDocument
 from gatepost.net.alarm import Alarm
 from gatepost.net.netcheck import StunClient
+from gatepost.net.netcheck_document import make_netcheck
 from gatepost.net.path_ports import (
     Carrier,
     OwnEndpoint,
@@ -289,20 +290,14 @@ class PathService:
         return await self._tsmp.ping(address, timeout)
 
     async def netcheck(self) -> NetcheckDocument:
-        """Ask every STUN server of the netmap; at most 5 seconds."""
-        report = await self._survey.check()
-        return NetcheckDocument(
-            udp=report.udp,
-            ipv4=str(report.seen_v4[0]) if report.seen_v4 else "",
-            ipv6=str(report.seen_v6[0]) if report.seen_v6 else "",
-            mapping_varies=report.varies,
-            preferred_derp=self.home,
-            regions=tuple(
-                RegionDocument(
-                    id=r.id, code=r.code, name=r.name, latency=report.latencies.get(r.id)
-                )
-                for r in self._survey.regions
-            ),
+        """Look at everything anew, at most 9 seconds: STUN, HTTP where it fails, a portal."""
+        report, portal = await self._survey.examine()
+        return make_netcheck(
+            report,
+            self._survey.regions,
+            home=self.home,
+            portal=portal,
+            own=self._own.local_addresses(),
         )
 
     # --- what happens ------------------------------------------------------------------

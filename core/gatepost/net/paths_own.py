@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from gatepost.model.netmap import MESH_V4, MESH_V6, DerpRegion, Endpoint, IPAddress
 from gatepost.net.path_ports import OwnEndpoint, OwnKind
-from gatepost.sessions.netcheck import Report, choose_home
+from gatepost.sessions.home import History, choose_home
+from gatepost.sessions.netcheck import Report
 
 KEPT = 310.0  # seconds for which an address that a STUN server saw stays told
 
@@ -24,6 +26,7 @@ class OwnAddresses:
         self._static: tuple[Endpoint, ...] = ()
         self.home = 0  # DERP region, 0 is none
         self.report: Report | None = None
+        self.history = History()
 
     def refresh_local(self) -> bool:
         """Read this machine's addresses; return whether one of them has gone."""
@@ -32,9 +35,16 @@ class OwnAddresses:
         self._local = tuple(Endpoint(a, self._port) for a in found)
         return bool(before - set(self._local))
 
+    def local_addresses(self) -> frozenset[IPAddress]:
+        """Return this machine's own addresses, as last read."""
+        return frozenset(e.address for e in self._local)
+
     def take(self, report: Report, regions: tuple[DerpRegion, ...], now: float) -> None:
         """Take what a check found."""
+        if report.varies is None and report.udp and self.report:  # it asked too few servers
+            report = replace(report, varies=self.report.varies)
         self.report = report
+        self.history.add(report.distances, now)
         self._seen = {e: at for e, at in self._seen.items() if now - at < KEPT}
         self._seen.update(dict.fromkeys(report.seen, now))
         self.choose(regions)
@@ -42,7 +52,8 @@ class OwnAddresses:
     def choose(self, regions: tuple[DerpRegion, ...]) -> None:
         """Choose the home among `regions` by the last report."""
         usable = [r.id for r in regions if any(not n.stun_only for n in r.nodes)]
-        self.home = choose_home(self.home, usable, self.report.latencies if self.report else {})
+        latencies = self.report.distances if self.report else {}
+        self.home = choose_home(self.home, usable, latencies, self.history.best())
 
     def set_mapped(self, endpoints: tuple[Endpoint, ...]) -> None:
         """Take the addresses that a router forwards to us (port mapping); none when it ended."""
@@ -53,8 +64,9 @@ class OwnAddresses:
         self._static = endpoints
 
     def forget_seen(self) -> None:
-        """Forget what STUN servers saw: the network has changed."""
+        """Forget what STUN servers saw and how far they were: the network has changed."""
         self._seen.clear()
+        self.history.forget()
 
     @property
     def found(self) -> tuple[bool, bool, bool | None]:

@@ -175,6 +175,7 @@ def _derp_node(wire: derp_map.DerpNode) -> DerpNode:
         certificate_name=wire.cert_name,
         insecure=wire.insecure_for_tests,
         stun_only=wire.stun_only,
+        port_80=wire.can_port80,
     )
 
 

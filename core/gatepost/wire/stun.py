@@ -55,6 +55,11 @@ def is_stun(packet: bytes | memoryview) -> bool:
     )
 
 
+def is_request(packet: bytes | memoryview) -> bool:
+    """Tell a question from an answer, without checking either."""
+    return bytes(packet[:2]) == _REQUEST.to_bytes(2, "big")
+
+
 def write_request(transaction: bytes) -> bytes:
     """Return the 40-byte binding request; `transaction` is 12 random bytes."""
     length = _ATTRIBUTE.size + len(SOFTWARE) + _FINGERPRINT_LENGTH

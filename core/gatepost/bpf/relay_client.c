@@ -67,7 +67,7 @@ INLINE struct address mapped(u32 address)
 	return (struct address){ { 0, 0, be32(0xffff), address } };
 }
 
-/* Several packets in one, to be split later: the header would come to the first one only. */
+/* Several packets in one, to be split later: only the first one's header can be seen to here. */
 INLINE int is_batch(struct packet *packet)
 {
 	return packet->segments > 1;
@@ -256,10 +256,8 @@ INLINE int arrive(struct packet *packet, struct layout at)
 	else
 		from.relay = mapped(*(u32 *)(data + at.ip + 12));
 	struct senders *found = map_lookup(&senders, &from);
-	if (!found)
+	if (!found || is_batch(packet)) /* a socket gets the parts of a batch: the path service */
 		return NEXT;
-	if (is_batch(packet))
-		return refuse(BATCHES);
 	struct senders now = *found;
 	if (at.payload + be16(udp.length) - 8 > packet->length || be16(udp.length) <= 8 + GENEVE)
 		return NEXT;

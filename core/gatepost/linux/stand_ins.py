@@ -52,6 +52,7 @@ _UNICAST = 1  # RTN_UNICAST
 _ON_LINK = 4  # RTNH_F_ONLINK: the next hop need not be in a network of the device
 _PLACE = struct.Struct("!16sHHI")
 _SENDERS = struct.Struct("!16s16sHH")
+_BATCHES = bytes(4)  # in the map `refused`: how many
 _V4 = bytes(10) + b"\xff\xff"
 
 
@@ -145,6 +146,7 @@ class StandIns:
         Return the stand-ins that do not work any more.
         """
         async with self._lock:
+            self._look_for_batches()
             broken = set[Endpoint]()
             for known in tuple(self._stand_ins.values()):
                 try:
@@ -248,6 +250,12 @@ class StandIns:
         for known in self._stand_ins.values():
             self._put(known)
         return True
+
+    def _look_for_batches(self) -> None:
+        """Give up where WireGuard sends batches (UDP_SEGMENT), whose packets cannot be wrapped."""
+        refused = self._maps["refused"].get(_BATCHES) if "refused" in self._maps else None
+        if refused is not None and any(refused):
+            self.trouble = "this WireGuard sends batches, which cannot be wrapped"
 
     def _put(self, stand_in: _StandIn) -> None:
         for name, key, value in stand_in.entries:

@@ -104,8 +104,6 @@ class PathService:
                 on_relayed=self._on_relayed,
                 outward=self._relays.outward,
                 inward=self._relays.inward,
-                outward=self._relays.outward,
-                inward=self._relays.inward,
                 on_batch=self._settle,
             ),
         )
@@ -210,13 +208,11 @@ class PathService:
     def relay_path_found(self, key: NodePublic, path: RelayPath) -> None:
         """Try a relay path whose end on our side is bound; said again for a new binding."""
         self._relays.found(path)
-        self._relays.found(path)
         self._session.relay_path_found(key, path, self._clock())
         self._settle()
 
     def relay_path_lost(self, key: NodePublic, path: RelayPath) -> None:
         """Use a relay path no longer."""
-        self._relays.lost(path)
         self._relays.lost(path)
         self._session.relay_path_lost(key, path, self._clock())
         self._settle()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 
 from gatepost.daemon.main import steering
 from gatepost.engine.steering import steering_filter
-from gatepost.model.observed import Observed
+from gatepost.model.observed import Observed, Watch
 from gatepost.model.process import LocalNetworks, WatchFirewalls, WatchLocalNetworks
 
 ADDRESSES = (ip_address("192.0.2.1"),)
-LOCAL = {WatchLocalNetworks(): LocalNetworks(addresses=ADDRESSES)}
+LOCAL: dict[Watch[Any], object] = {WatchLocalNetworks(): LocalNetworks(addresses=ADDRESSES)}
 
 
 def test_a_machine_with_no_firewall_but_ours_keeps_wireguard_out_of_conntrack() -> None:

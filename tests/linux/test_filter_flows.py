@@ -69,11 +69,16 @@ def ip(source: str, target: str) -> Packet:
 def to_host(router: Router, version: int, kind: type[Packet], number: int = EVERYTHING) -> Flow:
     """Return a flow that is in its middle: TCP packets of it carry ACK."""
     host, far = HOST[version], peer(number, version)
-    more = {"flags": "A"} if kind is TCP else {}
+
+    def between(sport: int, dport: int) -> Packet:
+        if kind is TCP:
+            return TCP(sport=sport, dport=dport, flags="A")
+        return UDP(sport=sport, dport=dport)
+
     return Flow(
         router,
-        ip(far, host) / kind(sport=40000, dport=80, **more) / Raw(b"?"),
-        ip(host, far) / kind(sport=80, dport=40000, **more) / Raw(b"!"),
+        ip(far, host) / between(40000, 80) / Raw(b"?"),
+        ip(host, far) / between(80, 40000) / Raw(b"!"),
     )
 
 

@@ -31,7 +31,7 @@ class Flow:
     """What came of a stream. Moments are seconds since 1970."""
 
     sent: int
-    answered: tuple[tuple[int, float], ...]  # number of a packet, from 1, and when its answer came
+    answered: tuple[tuple[int, float], ...]  # in order of time: number from 1, and the moment
     began: float  # when the first packet left, as far as the answers tell
 
     @property
@@ -94,10 +94,9 @@ def read_flow(output: str, started: float) -> Flow:
     summary = _SUMMARY.search(output)
     if summary is None:
         raise LabError(f"ping says: {output.strip()[-300:]}")
-    answered = tuple((int(m[2]), float(m[1])) for m in _ANSWER.finditer(output))
+    rows = [(float(m[1]), int(m[2]), float(m[3]) / 1000) for m in _ANSWER.finditer(output)]
     began = started
-    if first := _ANSWER.search(output):
-        began = max(
-            started, float(first[1]) - float(first[3]) / 1000 - INTERVAL * (int(first[2]) - 1)
-        )
-    return Flow(int(summary[1]), answered, began)
+    if rows:
+        at, number, took = min(rows, key=lambda row: row[1])
+        began = max(started, at - took - INTERVAL * (number - 1))
+    return Flow(int(summary[1]), tuple((number, at) for at, number, _ in sorted(rows)), began)

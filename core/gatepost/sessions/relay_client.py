@@ -124,6 +124,10 @@ class RelayClient:
         """Say whether a key is that of a relay that we are binding to; asked before opening."""
         return any(p.allocation.relay == sender for p in self._places.values())
 
+    def places(self) -> Iterable[Place]:
+        """Return all places, to be read only."""
+        return self._places.values()
+
     def outcomes(self, peer: NodePublic) -> Mapping[NodePublic | None, Outcome]:
         """Return how far we came with each relay; None is a relay that the peer told us of."""
         return {relay: o for (key, relay), o in self._outcomes.items() if key == peer}

@@ -146,6 +146,10 @@ def test_a_set_value_is_the_only_difference(pair: Document, data: st.DataObject)
     assert json.loads(pack(parse(changed))) == _with(value, path, "new")
 
 
+def test_what_stands_between_two_comments_is_no_comment() -> None:
+    assert remove("[\n1,/* a */2 /* b */\n]", (0,)) == "[\n/* a */2 /* b */\n]"
+
+
 @settings(deadline=None)
 @given(DOCUMENTS, st.data())
 def test_a_removed_value_is_the_only_difference(pair: Document, data: st.DataObject) -> None:

@@ -16,7 +16,7 @@ from gatepost.policy.refusal import refuse
 Path = tuple[str | int, ...]
 
 _GAP = re.compile(r"(?:[ \t\r\n]+|//[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
-_REST_OF_LINE = re.compile(r"[ \t]*(?:/\*[^\n]*?\*/[ \t]*)*(?://[^\n]*)?(?=\r?\n)")
+_REST_OF_LINE = re.compile(r"[ \t]*(?:/\*(?:(?!\*/)[^\n])*\*/[ \t]*)*(?://[^\n]*)?(?=\r?\n)")
 _INDENT = re.compile(r"^([ \t]+)\S", re.MULTILINE)
 
 

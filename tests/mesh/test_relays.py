@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from ipaddress import ip_address
 
 import pytest
-from tests.mesh.relay_lab import relay_lab
+from tests.mesh.relay_lab import SETTLING, await_kernel, await_path, relay_lab
 
-from gatepost.model.owned import PEER_RELAY_PORT, RELAY_NETWORK, RELAY_PORT
-from gatepost.testing.lab_boxes import Box
+from gatepost.model.owned import PEER_RELAY_PORT
 from gatepost.testing.lab_mesh import Lab
-from gatepost.testing.nat_lab import carry_ipv6, mesh_v4, path_to
+from gatepost.testing.nat_lab import carry_ipv6, mesh_v4
 from gatepost.testing.nat_stream import now, start_stream
 from gatepost.testing.netns import patient
 
 pytestmark = [pytest.mark.root, pytest.mark.mesh, pytest.mark.timeout(300)]
 
-SETTLING = 20.0  # seconds until the kernel writes to the relay
 RECOVERY = 10.0  # seconds
 LOSS = 0.01  # of a stream while its path changes
 OUR_RELAY = "[plugins.peer-relay]\nenabled = true\n"
@@ -28,31 +25,6 @@ OUR_RELAY = "[plugins.peer-relay]\nenabled = true\n"
 def lab() -> Iterator[Lab]:
     with relay_lab(relay_settings=OUR_RELAY) as running:
         yield running
-
-
-def await_path(lab: Lab, path: str, seconds: float = SETTLING) -> None:
-    one, two = lab.boxes["one"], lab.boxes["two"]
-    for box, far in ((one, two), (two, one)):
-        box.await_status(lambda s, far=far: path_to(s, far.name)[0] == path, path, seconds)  # type: ignore[misc]  # mypy infers no type for a default
-
-
-def endpoints(box: Box) -> list[str]:
-    """Return where WireGuard sends to, per peer."""
-    lines = box.site.box.run("wg", "show", "gatepost0", "endpoints").splitlines()
-    return [line.split()[1] for line in lines]
-
-
-def has_stand_in(box: Box) -> bool:
-    found = (e.rpartition(":") for e in endpoints(box))
-    return any(port == str(RELAY_PORT) and ip_address(a) in RELAY_NETWORK for a, _, port in found)
-
-
-def await_kernel(lab: Lab) -> None:
-    """Wait until WireGuard itself sends to the relay on both boxes."""
-    end = time.monotonic() + patient(SETTLING)
-    while not all(has_stand_in(lab.boxes[name]) for name in ("one", "two")):
-        assert time.monotonic() < end, [endpoints(b) for b in lab.boxes.values()]
-        time.sleep(0.1)
 
 
 def test_two_behind_symmetric_nats_talk_through_the_relay_in_the_kernel(lab: Lab) -> None:

@@ -6,6 +6,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2s
 from ipaddress import ip_address
 
@@ -275,4 +276,4 @@ class World:
             return
         for host in self.hosts.values():
             if host.address == to:
-                self.later(DELAY, lambda h=host: h.on_relayed(sender, server, vni, message))
+                self.later(DELAY, partial(host.on_relayed, sender, server, vni, message))

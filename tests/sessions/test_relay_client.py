@@ -140,8 +140,13 @@ def test_generations_are_never_zero_and_never_the_same() -> None:
 
 def test_a_lost_request_is_asked_again_once() -> None:
     world, one, two = make_world()
-    lost: list[object] = []
-    world.loses = lambda m: isinstance(m, AllocateRequest) and not lost and not lost.append(m)
+    lost = Counter[str]()
+
+    def lose(message: object) -> bool:
+        lost["lost"] += isinstance(message, AllocateRequest)
+        return isinstance(message, AllocateRequest) and lost["lost"] == 1
+
+    world.loses = lose
     one.seek(two)
     world.run(4)
 

@@ -1,0 +1,27 @@
+"""Peer relays with the kernel's own WireGuard, on Debian's kernel: its verifier and its offloads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.vm import guest
+from tests.vm.kernel import fetch
+
+pytestmark = [pytest.mark.root, pytest.mark.vm, pytest.mark.timeout(1800)]
+
+LIMIT = 1500.0  # seconds; an idle machine of 2 cores needs a fraction
+PATIENCE = 6  # times as long as outside, for everything that is waited for
+TESTS = "tests/linux/test_stand_ins.py tests/mesh/test_relays.py"
+
+
+def test_relays_carry_for_kernel_wireguard(tmp_path: Path) -> None:
+    options = "-q -s -p no:cacheprovider --color=no --timeout=600 --durations=5"
+    command = (
+        f"modprobe wireguard && "
+        f"GATEPOST_PATIENCE={PATIENCE} .venv/bin/python -m pytest {options} {TESTS}"
+    )
+    outcome = guest.run(fetch(), command, tmp_path, seconds=LIMIT)
+    print(outcome.output[-2000:])
+
+    assert outcome.code == 0, outcome.output[-20000:]

@@ -3,20 +3,21 @@
     source --- box --- sink        the sink drops what arrives, before anything looks at it
 
 The sender, the box's work and the sink's share one processor, as in a router with
-one queue. Ratios are of runs next to each other, so that others' load hits both.
+one queue. Short runs of both take turns, and the 85th percentiles are compared: those
+runs that others on this machine have disturbed least.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-import statistics
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 
 from tests.bench.figures import Figure, finish
 from tests.bench.packet_pump import Pump
@@ -34,8 +35,9 @@ from gatepost.wire.geneve import HEADER_LENGTH, WIREGUARD, Geneve, write_geneve
 PACKET = 1300  # bytes of UDP payload
 BATCH = 45  # packets of a GSO batch
 MANY = 10_000  # sessions
-TURNS = 9
-SECONDS = 0.25  # of one measurement
+TURNS = 60
+SECONDS = 0.04  # of one measurement
+LEAST_DISTURBED = 0.85  # of the runs, in order of speed
 SINK_PORT = 6000
 ONE_LIMIT, MANY_LIMIT, BATCH_LIMIT = 0.85, 0.80, 0.80
 
@@ -99,12 +101,11 @@ def _compare(bed: Bed, case: Case) -> list[Figure]:
     relayed = Pump(source, messages, segment=case.segment)
     forwarded = Pump(plain, messages, segment=case.segment)
     turns = [(_measure(bed, relayed), _measure(bed, forwarded)) for _ in range(TURNS)]
-    ratio = statistics.median(r / f for r, f in turns)
-    speed = statistics.median(r for r, _ in turns)
+    speed, plain_speed = (_best(speeds) for speeds in zip(*turns, strict=True))
     return [
         Figure(
             name=f"relay / plain forwarding, {case.name}",
-            value=ratio,
+            value=speed / plain_speed,
             unit="",
             limit=case.limit,
             wanted="at least",
@@ -144,7 +145,13 @@ def _measure(bed: Bed, pump: Pump) -> float:
 
 
 def _received(bed: Bed) -> int:
-    return int(bed.b.run("cat", "/sys/class/net/eth0/statistics/rx_bytes"))
+    """Read a counter of the sink's, without starting a program for it."""
+    place = "sys/class/net/eth0/statistics/rx_bytes"
+    return int(Path(f"/proc/{bed.b.process_id}/root", place).read_text())
+
+
+def _best(speeds: Sequence[float]) -> float:
+    return sorted(speeds)[int(LEAST_DISTURBED * len(speeds))]
 
 
 def _user_space(bed: Bed) -> list[Figure]:
@@ -157,7 +164,7 @@ def _user_space(bed: Bed) -> list[Figure]:
         pump = Pump(source, _messages([1], BATCH if segment else 1), segment=segment)
         flows = _flows(4, int(source.getsockname()[1]), range(1, 2))
         with _relay_socket(bed, flows):
-            speed = statistics.median(_measure(bed, pump) for _ in range(TURNS))
+            speed = _best([_measure(bed, pump) for _ in range(TURNS)])
         what = f"relay in user space, IPv4, sent {name}"
         figures.append(Figure(name=what, value=speed * 8 / 1e9, unit="Gbit/s"))
     return figures

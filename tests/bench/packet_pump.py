@@ -33,6 +33,7 @@ class _Message(ctypes.Structure):
         ("control", ctypes.c_void_p),
         ("control_length", ctypes.c_size_t),
         ("flags", ctypes.c_int),
+        ("padding", ctypes.c_int),  # to the end of `struct msghdr`
         ("sent", ctypes.c_uint32),
     )
 

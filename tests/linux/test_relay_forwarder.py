@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
 
 import pytest
-from tests.linux.inside import run_inside
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from tests.bench.packet_pump import Pump
+from tests.linux.inside import apply, run_inside
 from tests.linux.relay_bed import (
     BOX,
     PORT,
@@ -17,13 +24,17 @@ from tests.linux.relay_bed import (
     Running,
     make_bed,
     make_caller,
+    programs,
     relay,
     wireguard,
 )
 
 from gatepost.linux.netlink import Netlink
+from gatepost.linux.relay_forwarder import KernelForwarder
+from gatepost.linux.tc import TrafficPrograms, open_maps
+from gatepost.model.netmap import Endpoint
 from gatepost.net.relay_ports import Count
-from gatepost.sessions.relay_server import Flow
+from gatepost.sessions.relay_server import Flow, Onward
 
 pytestmark = pytest.mark.root
 both_ways = pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "user-space"])
@@ -246,3 +257,81 @@ def test_a_table_that_was_lost_is_filled_again(bed: Bed) -> None:
             assert await b.receive() == packet  # user space
 
     run_inside(bed.box, work)
+
+
+def test_a_batch_that_the_kernel_glued_together_misdelivers_nothing(bed: Bed) -> None:
+    """GRO glues packets of one sender, and looks at addresses and ports only."""
+    a, b, c = make_caller(bed, 0, 4), make_caller(bed, 1, 4), make_caller(bed, 1, 4)
+    bed.box.run("ethtool", "-K", "wan0", "gro", "on", "rx-udp-gro-forwarding", "on")
+    bed.box.run("sh", "-c", "echo 1 >/sys/class/net/wan0/threaded")
+
+    async def work(netlink: Netlink) -> None:
+        async with relay(netlink, kernel=True) as running:
+            places = await running.join(a, b), await running.join(a, c)
+            running.service.prefer_kernel(works=False)  # a socket that takes batches gets them
+            left = await mixed(netlink)
+            a.socket.connect((BOX[4][0], PORT))
+            packets = [wireguard(places[i % 2], bytes(400)) for i in range(64)]
+            await asyncio.to_thread(Pump(a.socket, packets).run, 0.05)
+            for place, caller in zip(places, (b, c), strict=True):
+                got = {(await caller.receive())[4:7] for _ in range(50)}
+                assert got == {place.to_bytes(3, "big")}
+            assert await mixed(netlink) > left  # else nothing was glued, and this shows nothing
+
+    try:
+        run_inside(bed.box, work)
+    finally:
+        bed.box.run("sh", "-c", "echo 0 >/sys/class/net/wan0/threaded")
+        bed.box.run("ethtool", "-K", "wan0", "gro", "off", "rx-udp-gro-forwarding", "off")
+
+
+async def mixed(netlink: Netlink) -> int:
+    """Return how many batches the kernel's program left to user space because they were mixed."""
+    maps = await open_maps(netlink, "peer_relay")
+    value = maps["left"].get(bytes(4))
+    for one in maps.values():
+        one.close()
+    return int.from_bytes(value or b"", "little")
+
+
+@versions
+def test_a_device_without_ethernet_relays_too(bed: Bed, version: int) -> None:
+    """PPP has no Ethernet header; a TUN device stands for it, and a packet comes in by it."""
+    b = make_caller(bed, 1, version)
+
+    async def work(netlink: Netlink) -> None:
+        with open_tun("ppp0") as device:
+            bed.box.ip(
+                "link set ppp0 up", "address add 10.8.0.1/24 dev ppp0",
+                "address add fd00:8::1/64 dev ppp0 nodad",
+            )  # fmt: skip
+            here, far = (("10.8.0.1", "10.8.0.9"), ("fd00:8::1", "fd00:8::9"))[version == 6]
+            wanted = programs("ppp0", "wan1")
+            await apply(TrafficPrograms(netlink, lambda: wanted), *wanted)
+            forwarder = KernelForwarder(netlink)
+            await forwarder.look()
+            flow = Flow(Endpoint(ip_address(far), 9), ip_address(here), 5)
+            await forwarder.put({flow: Onward(b.address, ip_address(BOX[version][1]))})
+            os.write(device, udp_packet(version, far, here, wireguard(5, b"from afar")))
+
+            assert await b.receive() == wireguard(5, b"from afar")
+            await forwarder.drop([flow])
+            forwarder.close()
+
+    run_inside(bed.box, work)
+
+
+def udp_packet(version: int, source: str, destination: str, payload: bytes) -> bytes:
+    ip = IP(src=source, dst=destination) if version == 4 else IPv6(src=source, dst=destination)
+    return bytes(ip / UDP(sport=9, dport=PORT) / payload)
+
+
+@contextmanager
+def open_tun(name: str) -> Generator[int]:
+    """Make a device whose packets are read and written by the test."""
+    device = os.open("/dev/net/tun", os.O_RDWR)
+    try:
+        fcntl.ioctl(device, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1001))  # TUNSETIFF
+        yield device
+    finally:
+        os.close(device)

@@ -96,7 +96,7 @@ class RelayService:
             self._on_port(self._sockets[4].port)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._survey(), name="relay addresses")
-                group.create_task(self._flows.run(self._prefer_kernel), name="relay flows")
+                group.create_task(self._flows.run(self.prefer_kernel), name="relay flows")
 
     def set_regions(self, regions: tuple[DerpRegion, ...]) -> None:
         """Take the STUN servers that say how the internet sees us."""
@@ -170,7 +170,8 @@ class RelayService:
             port = opened.port  # the same for both
             self._sockets[address.version] = opened
 
-    def _prefer_kernel(self, *, works: bool) -> None:
+    def prefer_kernel(self, *, works: bool) -> None:
+        """Take single packets from the kernel while it forwards, batches while it does not."""
         for each in self._sockets.values():
             each.take_batches(wanted=not works)
 

@@ -1,34 +1,62 @@
-"""A small mesh: two people, a tagged server, and a router with a subnet behind it."""
+"""Small meshes and policies for the tests of this room."""
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+import json
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
+from gatepost.policy.compiled import Compiled
 from gatepost.policy.inventory import Inventory, Machine, Member, Role
+from gatepost.policy.read import read
 
-ALICE = Member(id=1, login="alice@example.com", role=Role.OWNER)
-BOB = Member(id=2, login="bob@example.com")
+ALICE, BOB, CAROL = 1, 2, 3
 
 
-def make_machine(number: int, *, owner: int = 0, tag: str = "", route: str = "") -> Machine:
+def make_machine(
+    number: int,
+    *,
+    owner: int = ALICE,
+    tags: tuple[str, ...] = (),
+    routes: tuple[str, ...] = (),
+    is_exit: bool = False,
+    facts: dict[str, str | bool | float] | None = None,
+) -> Machine:
     return Machine(
         id=number,
-        name=f"m{number}",
-        addresses=(ip_address(f"100.64.0.{number}"), ip_address(f"fd7a:115c:a1e0::{number}")),
+        name=f"box-{number}",
+        addresses=(
+            IPv4Address("100.64.0.0") + number,
+            IPv6Address("fd7a:115c:a1e0::") + number,
+        ),
         owner=owner,
-        tags=(tag,) if tag else (),
-        routes=(ip_network(route),) if route else (),
-        facts={"node:os": "linux"},
+        tags=tags,
+        routes=tuple(map(ip_network, routes)),
+        is_exit=is_exit,
+        facts=facts or {},
     )
 
 
-MESH = Inventory(
-    members={1: ALICE, 2: BOB},
-    machines={
-        1: make_machine(1, owner=1),
-        2: make_machine(2, owner=2),
-        3: make_machine(3, tag="tag:web"),
-        4: make_machine(4, tag="tag:router", route="10.0.0.0/8"),
-        5: make_machine(5, owner=1),
-    },
-)
+def make_inventory(*machines: Machine) -> Inventory:
+    """Return a mesh of alice, who owns it, bob, who administrates it, and carol."""
+    members = (
+        Member(id=ALICE, login="alice@example.com", role=Role.OWNER),
+        Member(id=BOB, login="bob@example.com", role=Role.ADMIN),
+        Member(id=CAROL, login="carol@example.com"),
+    )
+    return Inventory(members={m.id: m for m in members}, machines={m.id: m for m in machines})
+
+
+def make_policy(**sections: object) -> str:
+    owners = {f"tag:{n}": ["autogroup:admin"] for n in ("web", "db", "router", "exit")}
+    return json.dumps({"tagOwners": owners, **sections})
+
+
+def accept(source: str | list[str], destination: str | list[str], **more: str) -> dict[str, object]:
+    def several(names: str | list[str]) -> list[str]:
+        return [names] if isinstance(names, str) else names
+
+    return {"action": "accept", "src": several(source), "dst": several(destination), **more}
+
+
+def compiled(inventory: Inventory, **sections: object) -> Compiled:
+    return Compiled.of(read(make_policy(**sections)), inventory)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from gatepost.policy.directory import Directory, Machines
 from gatepost.policy.filters import COMPANIONS
 from gatepost.policy.intervals import bits
+from gatepost.policy.inventory import NOBODY
 from gatepost.policy.rules import Kind, Rule
 
 _UNIFORM = frozenset({Kind.WRITTEN, Kind.ANYTHING, Kind.INTERNET})
@@ -22,15 +23,21 @@ _UNIFORM = frozenset({Kind.WRITTEN, Kind.ANYTHING, Kind.INTERNET})
 class Concern:
     """A rule and the machines whose filter it has a part in.
 
-    `is_uniform`: all of them get the same of it. `is_own`: each person's
-    machines get a part that only these machines are in.
+    `is_uniform`: all of them get the same of it. `is_personal`: people's machines
+    get a part that only their own machines are in; `is_own`: that is all of it.
     """
 
     rule: Rule
     machines: Machines
     is_uniform: bool
+    is_personal: bool
     is_own: bool
     token: object = field(default_factory=object)
+
+    @property
+    def mark(self) -> object:
+        """What identifies the part of it that does not depend on whose machines they are."""
+        return self.rule.place_in_policy if self.is_own else self.token
 
 
 class Concerns:
@@ -42,9 +49,11 @@ class Concerns:
         self._indexes: dict[int, tuple[int, ...]] = {}
         self._keys: dict[int, Hashable] = {}
         self.all = tuple(self._concern(r) for r in rules)
-        self._tokens = [c.token for c in self.all]
+        self._marks = [c.mark for c in self.all]
         self._special = frozenset(i for i, c in enumerate(self.all) if not c.is_uniform)
-        self._personal = frozenset(i for i, c in enumerate(self.all) if c.is_own)
+        self._personal = frozenset(i for i, c in enumerate(self.all) if c.is_personal)
+        of_people = (c.rule.sources.senders for c in self.all if c.is_personal)
+        self._senders = tuple(dict.fromkeys(of_people))
 
     def take_over(self, before: Concerns, changed: Machines) -> None:
         """Keep what is known of machines that neither changed nor are in other rules now."""
@@ -54,16 +63,17 @@ class Concerns:
                 rule=c.rule,
                 machines=c.machines,
                 is_uniform=c.is_uniform,
+                is_personal=c.is_personal,
                 is_own=c.is_own,
                 token=known.get(id(c.rule), c.token),
             )
             for c in self.all
         )
-        self._tokens = [c.token for c in self.all]
+        self._marks = [c.mark for c in self.all]
         places = [c.rule.place_in_policy for c in self.all]
         if places != [c.rule.place_in_policy for c in before.all]:
             return
-        touched = changed
+        touched = changed | self._people_of(changed) | before._people_of(changed)
         for one, other in zip(before.all, self.all, strict=True):
             if one.token is not other.token:
                 changed |= one.machines ^ other.machines
@@ -94,20 +104,23 @@ class Concerns:
 
     def _key(self, machine_id: int) -> Hashable:
         indexes = self.of(machine_id)
-        tokens = tuple(map(self._tokens.__getitem__, indexes))
+        marks = tuple(map(self._marks.__getitem__, indexes))
         if self._special.isdisjoint(indexes):
             openings = (o for i in indexes for o in self.all[i].rule.openings)
-            return tokens, tuple(bool(o.target.machines >> machine_id & 1) for o in openings)
+            return marks, tuple(bool(o.target.machines >> machine_id & 1) for o in openings)
         if self._personal.isdisjoint(indexes):
-            return machine_id, tokens
+            return machine_id, marks
         own = self._directory.by_member.get(self._member(machine_id), 0)
-        return machine_id, tuple(
-            (c.rule.place_in_policy, c.rule.sources.senders & own) if c.is_own else c.token
-            for c in map(self.all.__getitem__, indexes)
-        )
+        return machine_id, marks, tuple(own & senders for senders in self._senders)
 
     def _member(self, machine_id: int) -> int:
         return self._directory.inventory.machines[machine_id].member
+
+    def _people_of(self, changed: Machines) -> Machines:
+        """Return the machines of the people who own any of these."""
+        machines = self._directory.inventory.machines
+        here = [i for i in bits(changed & self._directory.everyone) if i in machines]
+        return self._directory.of_members({machines[i].member for i in here} - {NOBODY})
 
     def _concern(self, rule: Rule) -> Concern:
         kinds = {t.kind for t in rule.targets}
@@ -120,6 +133,7 @@ class Concerns:
             rule=rule,
             machines=machines,
             is_uniform=not rule.app and kinds <= _UNIFORM,
+            is_personal=Kind.SELF in kinds,
             is_own=not rule.app and kinds == {Kind.SELF},
         )
 

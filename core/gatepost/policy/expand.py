@@ -128,7 +128,7 @@ class Expander:
                 return Expansion(addresses=written, texts=tuple(map(text_of, written)))
 
     def _everything(self) -> Expansion:
-        subnets = tuple(self._directory.carriers)
+        subnets = tuple(sorted(self._directory.carriers))
         return Expansion(
             machines=self._directory.everyone,
             addresses=MESH.union(Intervals.of(subnets)),

@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gatepost.model.netmap import IPAddress
+from gatepost.model.netmap import MESH_V4, MESH_V6, IPAddress
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.directory import Machines
 from gatepost.policy.filters import COMPANIONS
-from gatepost.policy.intervals import Intervals, bits, number_of
+from gatepost.policy.intervals import Intervals, bits, number_of, span_of
 from gatepost.policy.rules import Kind, Opening, Rule, Target
 from gatepost.policy.selectors import Selector
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 DEFAULT_PROTOCOLS = frozenset({TCP, UDP, ICMP, ICMPV6})
+_MESH = Intervals.of([span_of(MESH_V4), span_of(MESH_V6)])  # never behind an exit node
 _WITH_PORTS = frozenset({TCP, UDP, 132})  # 132: SCTP
 
 
@@ -68,7 +69,7 @@ def can(compiled: Compiled, question: Question) -> Answer:
         for opening in rule.openings:
             if not _carries(opening, question) or not asked.may_send(rule, opening.target):
                 continue
-            here = asked.receivers(rule, opening.target)
+            here = asked.receivers(opening.target)
             if here is not None:
                 written.append(rule)
                 receivers |= here
@@ -121,7 +122,7 @@ class _Asked:
             found |= own if own & self._sender else 0
         return found
 
-    def receivers(self, rule: Rule, target: Target) -> Machines | None:
+    def receivers(self, target: Target) -> Machines | None:
         """Return the machines that let it in by a target; None if the target is another."""
         match target.kind:
             case Kind.SELF:
@@ -133,15 +134,14 @@ class _Asked:
             case _:
                 if self._destination not in target.addresses:
                     return None
-                return self._where(rule, target)
+                return self._where(target)
 
-    def _where(self, rule: Rule, target: Target) -> Machines:
-        there = self._carriers() if rule.via is None else self._carriers() & rule.via
+    def _where(self, target: Target) -> Machines:
+        """Return those of a target's machines that would take the packet as theirs to deliver."""
         if target.kind is Kind.INTERNET:
             return target.machines
-        if target.kind is Kind.ANYTHING:
-            return target.machines & (self._owner_there | there | self._directory.exits)
-        return target.machines & ((self._owner_there & target.owners) | there)
+        exits = 0 if self._destination in _MESH else self._directory.exits
+        return target.machines & (self._owner_there | self._carriers() | exits)
 
     def _carriers(self) -> Machines:
         found = 0
@@ -153,7 +153,7 @@ class _Asked:
         """Yield what the source may do at the destination."""
         for rule in self._compiled.rules:
             for target in rule.app_targets:
-                if self.may_send(rule, target) and self.receivers(rule, target):
+                if self.may_send(rule, target) and self.receivers(target):
                     yield from rule.app.items()
                 if self._is_companion(rule, target):
                     yield from ((COMPANIONS[c], ()) for c in rule.app if c in COMPANIONS)

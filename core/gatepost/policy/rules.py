@@ -75,7 +75,11 @@ class Opening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """`via` None: no matter through whom. `names` are the sources as written."""
+    """`via` None: no matter through whom. `names` are the sources as written.
+
+    `receivers` are the machines whose filter has a part of this rule,
+    `autogroup:self` left out.
+    """
 
     sources: Sources
     openings: tuple[Opening, ...] = ()
@@ -87,24 +91,20 @@ class Rule:
     section: str = field(default="acls", compare=False)
     number: int = field(default=0, compare=False)  # in its section, from 0
     place: Place = field(default=Place(), compare=False)
+    targets: tuple[Target, ...] = field(init=False, compare=False)
+    receivers: Machines = field(init=False, compare=False)
+    is_about_self: bool = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what is asked for often."""
+        targets = (*dict.fromkeys(o.target for o in self.openings), *self.app_targets)
+        receivers = 0
+        for target in targets:
+            receivers |= 0 if target.kind is Kind.SELF else target.machines
+        object.__setattr__(self, "targets", targets)
+        object.__setattr__(self, "receivers", receivers)
+        object.__setattr__(self, "is_about_self", any(t.kind is Kind.SELF for t in targets))
 
     @property
     def place_in_policy(self) -> tuple[str, int]:
         return self.section, self.number
-
-    @property
-    def receivers(self) -> Machines:
-        """The machines whose filter has a part of this rule, `autogroup:self` left out."""
-        found = 0
-        for target in self.targets:
-            if target.kind is not Kind.SELF:
-                found |= target.machines
-        return found
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        return (*dict.fromkeys(o.target for o in self.openings), *self.app_targets)
-
-    @property
-    def is_about_self(self) -> bool:
-        return any(t.kind is Kind.SELF for t in self.targets)

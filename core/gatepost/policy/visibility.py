@@ -97,7 +97,7 @@ def subnets(rules: Iterable[Rule], directory: Directory) -> dict[Span, Reach]:
     ways = _Ways()
     for rule in rules:
         ways.add(rule)
-    return {s: ways.reach(s, carriers) for s, carriers in directory.carriers.items()}
+    return {s: ways.reach(s, carriers) for s, carriers in sorted(directory.carriers.items())}
 
 
 @dataclass(slots=True)

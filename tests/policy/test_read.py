@@ -220,6 +220,12 @@ def _plain(text: str) -> str:
     return pack(parse(text))
 
 
+def test_notes_of_headscales_web_interface_are_skipped() -> None:
+    noted = read('{"acls": [{"#ha-meta": {"name": "x"}, "action": "accept", "src": ["*"]}]}')
+
+    assert noted == read('{"acls": [{"action": "accept", "src": ["*"]}]}')
+
+
 def test_names_are_compared_without_case() -> None:
     policy = read(
         '{"Hosts": {"DB": "10.0.0.1"}, "TAGOWNERS": {"tag:Web": []},'
@@ -297,6 +303,13 @@ REFUSED: list[tuple[Plain, str]] = [
     (grant(ip=[":80"]), "empty protocol"),
     (grant(ip=["bogus:80"]), 'proto name "bogus" not known'),
     (grant(dst=["0.0.0.0/0"]), 'dst "0.0.0.0/0": to allow all IP addresses, use "*" or'),
+    (rule(dst=["*:80,0"]), 'port range "80,0": first port must be >0'),
+    (
+        rule(proto="58", dst=["*:80"]),
+        'protocol does not support specific ports: "ipv6-icmp", only "*" is allowed',
+    ),
+    (ssh(action="check", checkPeriod=3600), 'time: missing unit in duration "3600"'),
+    ({"sshTests": [{"src": "", "dst": ["a@b.c"], "deny": ["x"]}]}, "have a non-empty src"),
     (grant(dst=["::/0"]), 'dst "::/0": to allow all IP addresses, use "*" or'),
     (grant(dst=["autogroup:self"]), "autogroup:self can only be used with"),
     (grant(via=["alice@example.com"]), "via can only be a tag"),
@@ -379,7 +392,7 @@ REFUSED: list[tuple[Plain, str]] = [
     ({"tests": [{"src": "*", "accept": ["10.0.0.0/8:1"]}]}, "one host, not for a range"),
     ({"tests": [{"src": "*", "accept": ["10.0.0.1/32:1"]}]}, "one host, not for a range"),
     ({"tests": [{"src": "*", "deny": ["autogroup:internet:1"]}]}, "no single destination"),
-    ({"sshTests": [{"src": "a@b.c", "dst": [], "accept": ["root"]}]}, "test(s) failed: an SSH"),
+    ({"sshTests": [{"src": "a@b.c", "dst": [], "accept": ["root"]}]}, "must have at least one dst"),
     ({"sshTests": [{"src": "a@b.c", "dst": ["a@b.c"]}]}, "needs accept, deny or check"),
     ({"sshTests": [{"src": "a@b.c", "dst": ["a@b.c"], "accept": [""]}]}, "login user is empty"),
     (

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from gatepost.policy.check_ssh import check_ssh
 from gatepost.policy.document import ANY_PORT, Acl, Grant, NodeAttribute, Policy
-from gatepost.policy.ports import PROTOCOLS, WITH_PORTS
+from gatepost.policy.ports import PREFERRED, WITH_PORTS
 from gatepost.policy.refusal import Complaints
 from gatepost.policy.selectors import (
     ROLE_GROUPS,
@@ -134,7 +134,7 @@ def _check_acl(checker: Checker, acl: Acl) -> None:
 def _check_protocol_ports(checker: Checker, acl: Acl) -> None:
     if acl.protocol is None or acl.protocol in WITH_PORTS:
         return
-    name = next((n for n, p in PROTOCOLS.items() if p == acl.protocol), str(acl.protocol))
+    name = PREFERRED.get(acl.protocol, str(acl.protocol))
     for destination in acl.destinations:
         if destination.ports != (ANY_PORT,):
             checker.complaints.add(

@@ -29,15 +29,20 @@ V = TypeVar("V")
 
 
 class Fields:
-    """One object of the policy. `known` are the names it may have, in their usual spelling."""
+    """One object of the policy. `known` are the names it may have, in their usual spelling.
 
-    def __init__(self, value: Json, known: Sequence[str], what: str) -> None:
+    A name that begins with `notes`, if that is not "", is skipped.
+    """
+
+    def __init__(self, value: Json, known: Sequence[str], what: str, *, notes: str = "") -> None:
         if not isinstance(value, Members):
             raise refuse(f"{what} must be an object, not {kind_of(value)}", value.place)
         self.place = value.place
         self._members: dict[str, Member] = {}
         spelling = {name.lower(): name for name in known}
         for member in value.members:
+            if notes and member.name.text.startswith(notes):
+                continue
             name = spelling.get(member.name.text.lower())
             if name is None:
                 raise refuse(

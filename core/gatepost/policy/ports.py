@@ -29,6 +29,11 @@ PROTOCOLS = {
     "tsmp": 99,
     "udp": UDP,
 }
+# The name that a number is shown by: the first, where it has several.
+PREFERRED = {number: name for name, number in reversed(PROTOCOLS.items())} | {
+    4: "ipv4",
+    ICMPV6: "ipv6-icmp",
+}
 WITH_PORTS = frozenset({TCP, UDP, SCTP})
 LAST_PROTOCOL = 255
 _PARTS = 2  # protocol and ports
@@ -60,11 +65,12 @@ def parse_ports(text: str, place: Place, prefix: str = "") -> tuple[Ports, ...]:
         return (ANY_PORT,)
     if not text:
         raise refuse(f'{prefix}invalid port list: ""', place, 'write a port, or "*"')
-    return tuple(_range(part, place, prefix) for part in text.split(","))
-
-
-def _range(text: str, place: Place, prefix: str) -> Ports:
     start = f'{prefix}port range "{text}": '
+    return tuple(_range(part, place, start) for part in text.split(","))
+
+
+def _range(text: str, place: Place, start: str) -> Ports:
+    """Read one range; `start` begins every message and names the whole list."""
     hint = 'write 443, 8000-8080 or "*"'
     if text.count("-") > 1:
         raise refuse(f"{start}too many dashes(-)", place, hint)

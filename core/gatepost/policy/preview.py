@@ -15,12 +15,11 @@ from gatepost.policy.compiled import Compiled
 from gatepost.policy.directory import Machines
 from gatepost.policy.document import FIRST_PORT, LAST_PORT, Ports
 from gatepost.policy.intervals import bits, text_of
-from gatepost.policy.ports import PROTOCOLS, TCP, UDP
+from gatepost.policy.ports import PREFERRED, TCP, UDP
 from gatepost.policy.rules import Kind, Sources, Target
 
 MOST = 1000  # pairs that are listed on either side
 INTERNET = "the internet"
-_NAMES = {number: name for name, number in reversed(PROTOCOLS.items())}
 _USUAL = (TCP, UDP)  # what a rule without a protocol opens; ICMP comes with either
 
 
@@ -198,4 +197,4 @@ def _word(protocols: list[int], first: int, last: int) -> str:
     ports = "*" if (first, last) == (FIRST_PORT, LAST_PORT) else ports
     if protocols == list(_USUAL):
         return ports
-    return ",".join(f"{_NAMES.get(p, str(p))}:{ports}" for p in protocols)
+    return ",".join(f"{PREFERRED.get(p, str(p))}:{ports}" for p in protocols)

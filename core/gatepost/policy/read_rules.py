@@ -13,16 +13,24 @@ from gatepost.policy.hujson import Items, Json, Number, Text, kind_of, pack
 from gatepost.policy.names import parse_selector, selector, split_ports
 from gatepost.policy.ports import parse_ports, parse_protocol, parse_traffic
 from gatepost.policy.refusal import refuse
-from gatepost.policy.selectors import AutoGroup, AutoGroupSelector, Selector, TagSelector
+from gatepost.policy.selectors import (
+    AutoGroup,
+    AutoGroupSelector,
+    PrefixSelector,
+    Selector,
+    TagSelector,
+)
 
 _POSTURE = "posture:"
 
 
 def read_acl(value: Json) -> Acl:
-    """Read one rule; `users` and `ports` are the names that `src` and `dst` had long ago."""
-    fields = Fields(
-        value, ("action", "src", "dst", "proto", "srcPosture", "users", "ports"), "a rule"
-    )
+    """Read one rule; `users` and `ports` are the names that `src` and `dst` had long ago.
+
+    A name that begins with # is a note: the web interface of headscale keeps some there.
+    """
+    names = ("action", "src", "dst", "proto", "srcPosture", "users", "ports")
+    fields = Fields(value, names, "a rule", notes="#")
     action = fields.text("action")
     if action != "accept":
         raise refuse(
@@ -89,7 +97,7 @@ def _via(text: Text) -> TagSelector:
 def _check_reach(grant: Grant) -> None:
     """Refuse destinations that a grant cannot have."""
     for who in grant.destinations:
-        if str(who) in {"0.0.0.0/0", "::/0"}:
+        if isinstance(who, PrefixSelector) and who.network.prefixlen == 0:
             raise refuse(
                 f'dst "{who}": to allow all IP addresses, use "*" or "autogroup:internet"',
                 who.place,

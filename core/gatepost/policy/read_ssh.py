@@ -7,7 +7,7 @@ from typing import Literal
 from gatepost.policy.document import SshRule
 from gatepost.policy.durations import format_duration, parse_duration
 from gatepost.policy.fields import Fields
-from gatepost.policy.hujson import Json, Text
+from gatepost.policy.hujson import Json, Number, Text
 from gatepost.policy.names import parse_login, parse_selector
 from gatepost.policy.read_rules import read_postures
 from gatepost.policy.refusal import refuse
@@ -84,9 +84,10 @@ def _destination(text: Text) -> Selector:
 
 
 def _check_period(fields: Fields, action: str) -> float | None:
-    if fields.get("checkPeriod") is None:
+    value, place = fields.get("checkPeriod"), fields.place_of("checkPeriod")
+    if value is None:
         return None
-    words, place = fields.text("checkPeriod"), fields.place_of("checkPeriod")
+    words = value.literal if isinstance(value, Number) else fields.text("checkPeriod")
     seconds = ALWAYS if words == "always" else parse_duration(words, place)
     if action != "check":
         raise refuse('checkPeriod is only valid with action "check"', place, "remove it")

@@ -91,7 +91,11 @@ def read_ssh_test(value: Json) -> SshTest:
     )
     accept, deny, check = (fields.words(n) for n in ("accept", "deny", "check"))
     if not fields.texts("dst"):
-        raise refuse(f"{FAILED}: an SSH test needs a dst", fields.place_of("dst"))
+        raise refuse(
+            f"{FAILED}: SSH tests entry must have at least one dst", fields.place_of("dst")
+        )
+    if not fields.text("src"):
+        raise refuse(f"{FAILED}: SSH tests entry must have a non-empty src", fields.place_of("src"))
     if not (accept or deny or check):
         raise refuse(f"{FAILED}: an SSH test needs accept, deny or check", fields.place)
     if "" in (*accept, *deny, *check):

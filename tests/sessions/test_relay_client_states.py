@@ -201,6 +201,17 @@ def test_a_place_that_was_heard_lately_is_not_stale() -> None:
     assert not make_place(PlaceState.BINDING).is_stale(NOW + 100)
 
 
+def test_bound_again_at_the_same_address_it_asks_no_other() -> None:
+    place = make_place(PlaceState.OPEN)
+    (request,) = place.bind(GENERATION + 1, NOW, same=True)
+    again = replace(CHALLENGE, generation=GENERATION + 1)
+
+    assert place.path is not None
+    assert request.way == place.path.way
+    assert not place.on_challenge(again, OTHER, NOW)
+    assert place.on_challenge(again, SERVER, NOW)
+
+
 def test_while_it_is_bound_again_the_old_path_stays() -> None:
     place = make_place(PlaceState.OPEN)
     before = place.path

@@ -205,10 +205,11 @@ class RelayClients:
             await asyncio.sleep(wait)
             if way not in self._found:
                 return
-            if await self._try(way) or not wait:
+            if await self._try(way):
                 self._tell(way)
-            if way in self._found and self._found[way][1].endpoint is not None:
                 return
+            if not wait:
+                self._tell(way)
 
     async def _try(self, way: ByRelay) -> bool:
         """Open the stand-in of a path; say whether it has one now."""
@@ -225,8 +226,18 @@ class RelayClients:
         return True
 
     def _tell(self, way: ByRelay) -> None:
-        if way in self._found:
-            self._paths.relay_path_found(*self._found[way])
+        """Tell a path as it is now.
+
+        What goes by a stand-in is another flow to connection tracking: a NAT on this
+        machine may give it another port than the one that was bound, so it is bound again.
+        """
+        if way not in self._found:
+            return
+        peer, path = self._found[way]
+        self._paths.relay_path_found(peer, path)
+        if path.endpoint is not None:
+            self._session.bind_again(way, self._clock())
+            self._settle()
 
     async def _close_later(self, way: ByRelay, stand_in: Endpoint) -> None:
         await asyncio.sleep(LINGER)

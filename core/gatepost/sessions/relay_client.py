@@ -154,6 +154,11 @@ class RelayClient:
             if place.state is PlaceState.OPEN:
                 self._bind(place, now)
 
+    def bind_again(self, way: ByRelay, now: float) -> None:
+        """Bind a place again at the same address: our packets leave by another flow now."""
+        if place := self._ways.get(way):
+            self._bind(place, now, same=True)
+
     def on_message(self, sender: DiscoPublic, message: AnyMessage, way: Way, now: float) -> None:
         """Take a message whose box opened with the key of `sender`."""
         match message, way:
@@ -307,8 +312,8 @@ class RelayClient:
 
     # --- bindings ------------------------------------------------------------------
 
-    def _bind(self, place: Place, now: float) -> None:
-        self._out += place.bind(self._generation(), now)
+    def _bind(self, place: Place, now: float, *, same: bool = False) -> None:
+        self._out += place.bind(self._generation(), now, same=same)
         self._note(place, Outcome.BINDING)
         self._schedule(place)
 

@@ -48,7 +48,7 @@ class Place:
 
     __slots__ = (
         "_again_at", "_answer", "_ends_at", "_generation", "_tries", "allocation", "heard_at",
-        "path", "peer", "remote", "state", "via",
+        "path", "peer", "remote", "state", "targets", "via",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,7 @@ class Place:
         self.allocation = allocation
         self.via = via  # the relay's node that gave it; None: the peer told us
         self.path: RelayPath | None = None  # what was last bound
+        self.targets: tuple[Endpoint, ...] = ()  # addresses that the binding asks
         self.state = PlaceState.BINDING
         self.heard_at = float("-inf")
         self._answer: Send | None = None
@@ -94,8 +95,12 @@ class Place:
         """Say whether it ended: nobody came, or nothing was heard for too long."""
         return now >= self._ends_at
 
-    def bind(self, generation: int, now: float) -> list[Send]:
-        """Ask all of the relay's addresses for a challenge; the first answer counts."""
+    def bind(self, generation: int, now: float, *, same: bool = False) -> list[Send]:
+        """Ask all of the relay's addresses for a challenge; the first answer counts.
+
+        `same` asks only the address that the path leads to already.
+        """
+        self.targets = (self.path.server,) if same and self.path else self.addresses()
         self.state = PlaceState.BINDING
         self._generation = generation
         self._answer = None
@@ -115,7 +120,7 @@ class Place:
             self.state is not PlaceState.BINDING
             or (challenge.vni, challenge.generation) != (allocation.vni, self._generation)
             or challenge.remote != self.remote
-            or server not in self.addresses()
+            or server not in self.targets
         ):
             return False
         way = ByRelay(server, allocation.vni)
@@ -167,5 +172,5 @@ class Place:
         )
         return [
             Send(self.allocation.relay, ByRelay(address, self.allocation.vni), request)
-            for address in self.addresses()
+            for address in self.targets
         ]

@@ -97,7 +97,8 @@ class Rule:
 
     def __post_init__(self) -> None:
         """Work out once what is asked for often."""
-        targets = (*dict.fromkeys(o.target for o in self.openings), *self.app_targets)
+        by_identity = {id(o.target): o.target for o in self.openings}  # hashing them is slow
+        targets = (*by_identity.values(), *self.app_targets)
         receivers = 0
         for target in targets:
             receivers |= 0 if target.kind is Kind.SELF else target.machines

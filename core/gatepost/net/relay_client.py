@@ -70,12 +70,14 @@ class RelayClients:
         ask_ourselves: Callable[[AllocateRequest], AllocateResponse | None],
         clock: Callable[[], float] = time.monotonic,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        linger: float = LINGER,
     ) -> None:
         self._disco = disco
         self._paths = paths
         self._stand_ins = stand_ins
         self._ask_ourselves = ask_ourselves
         self._clock = clock
+        self._linger = linger
         self._session = RelayClient(disco, random_bytes)
         self._me: NodePublic | None = None
         self._found: dict[ByRelay, tuple[NodePublic, RelayPath]] = {}
@@ -240,7 +242,7 @@ class RelayClients:
             self._settle()
 
     async def _close_later(self, way: ByRelay, stand_in: Endpoint) -> None:
-        await asyncio.sleep(LINGER)
+        await asyncio.sleep(self._linger)
         if way not in self._found:  # else it was found again meanwhile
             await self._stand_ins.close(stand_in)
 

@@ -1,0 +1,283 @@
+"""The promises of the relay client at work, with a relay, a path service and a kernel of paper."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+
+import pytest
+from tests.net.waiting import eventually
+
+from gatepost.model.keys import DiscoPublic, NodePublic
+from gatepost.model.netmap import Endpoint, Grant, NetMap, Node
+from gatepost.net.relay_client import REFUSES, TARGET, RelayClients
+from gatepost.sessions.paths_outputs import ByDerp, ByRelay, RelayPath, Way
+from gatepost.sessions.relay_client_numbers import CAPABLE
+from gatepost.testing.makers import make_netmap, make_node, make_range
+from gatepost.wire.disco import Message
+from gatepost.wire.disco_relay import (
+    AllocateRequest,
+    AllocateResponse,
+    Allocation,
+    BindAnswer,
+    BindChallenge,
+    BindRelay,
+    CallMeMaybeVia,
+)
+
+SERVER = Endpoint(ip_address("203.0.113.50"), 7777)
+STAND_IN = Endpoint(ip_address("198.18.0.7"), 1)
+PORT = DiscoPublic(bytes(31) + b"\x63")  # key of the relay's UDP port
+VNI = 5
+# This node, the peer that cannot be reached, and a relay.
+ME, PEER, RELAY = (replace(make_node(n), capability_version=CAPABLE) for n in (1, 2, 3))
+DIRECT = Endpoint(ip_address("198.51.100.2"), 41641)
+
+
+@dataclass
+class StandIns:
+    """A kernel that can, or cannot yet, wrap packets."""
+
+    ready: bool = True
+    asked: int = 0
+    open_: set[Endpoint] = field(default_factory=set[Endpoint])
+    senders: dict[Endpoint, Endpoint] = field(default_factory=dict[Endpoint, Endpoint])
+    broken: frozenset[Endpoint] = frozenset()
+
+    async def open(self, server: Endpoint, vni: int) -> Endpoint | None:
+        assert (server, vni) == (SERVER, VNI)
+        self.asked += 1
+        if not self.ready:
+            return None
+        self.open_.add(STAND_IN)
+        return STAND_IN
+
+    async def close(self, stand_in: Endpoint) -> None:
+        self.open_.discard(stand_in)
+
+    def appear_as(self, stand_in: Endpoint, sender: Endpoint) -> None:
+        self.senders[stand_in] = sender
+
+    async def check(self) -> frozenset[Endpoint]:
+        return self.broken
+
+
+@dataclass
+class Paths:
+    """A path service whose packets reach a relay that answers at once, on the next turn."""
+
+    client: RelayClients | None = None
+    sent: list[Message] = field(default_factory=list[Message])
+    found: list[RelayPath] = field(default_factory=list[RelayPath])
+    lost: list[RelayPath] = field(default_factory=list[RelayPath])
+    lamport: int = 1
+
+    def relay_path_found(self, key: NodePublic, path: RelayPath) -> None:
+        assert key == PEER.key
+        self.found.append(path)
+
+    def relay_path_lost(self, key: NodePublic, path: RelayPath) -> None:
+        assert key == PEER.key
+        self.lost.append(path)
+
+    def send_message(self, receiver: DiscoPublic, way: Way, message: Message) -> str:
+        self.sent.append(message)
+        loop = asyncio.get_running_loop()
+        match message, way:
+            case AllocateRequest(), ByDerp():
+                loop.call_soon(self._allocate, message)
+            case BindRelay(), ByRelay():
+                loop.call_soon(self._challenge, message, way)
+            case _:
+                pass
+        assert receiver in {PEER.disco, RELAY.disco, PORT}
+        return ""
+
+    def allocation(self, request: AllocateRequest) -> Allocation:
+        return Allocation(
+            relay=PORT,
+            clients=request.clients,
+            lamport=self.lamport,
+            vni=VNI,
+            bind_lifetime=30 * 10**9,
+            steady_lifetime=300 * 10**9,
+            addresses=(SERVER,),
+        )
+
+    def _allocate(self, request: AllocateRequest) -> None:
+        assert self.client is not None
+        assert RELAY.disco is not None
+        response = AllocateResponse(request.generation, self.allocation(request))
+        self.client.on_message(RELAY.disco, RELAY.key, response, ByDerp(900, RELAY.key))
+
+    def _challenge(self, request: BindRelay, way: ByRelay) -> None:
+        assert self.client is not None
+        challenge = BindChallenge(
+            vni=request.vni, generation=request.generation, remote=request.remote
+        )
+        self.client.on_message(PORT, None, challenge, way)
+
+
+def grant(*relays: Node) -> tuple[Grant, ...]:
+    """Let these nodes be relays for this one."""
+    return tuple(
+        Grant(
+            sources=(make_range(str(r.addresses[0])),),
+            destinations=(make_range(str(ME.addresses[0])),),
+            capabilities={TARGET: ()},
+        )
+        for r in relays
+    )
+
+
+def netmap(*others: Node, me: Node = ME, relays: tuple[Node, ...] = (RELAY,)) -> NetMap:
+    return replace(make_netmap(me=me, others=others or (PEER, RELAY)), grants=grant(*relays))
+
+
+@asynccontextmanager
+async def using(
+    stand_ins: StandIns, given: NetMap | None = None
+) -> AsyncGenerator[tuple[RelayClients, Paths]]:
+    paths = Paths()
+    assert ME.disco is not None
+    client = RelayClients(
+        disco=ME.disco,
+        paths=paths,
+        stand_ins=stand_ins,
+        ask_ourselves=lambda request: AllocateResponse(
+            request.generation, paths.allocation(request)
+        ),
+        linger=0.05,
+    )
+    paths.client = client
+    client.set_netmap(given or netmap())
+    try:
+        yield client, paths
+    finally:
+        await client.close()
+
+
+def seek(client: RelayClients) -> None:
+    assert PEER.disco is not None
+    client.seek(PEER.key, PEER.disco)
+
+
+def kinds(paths: Paths) -> list[type]:
+    return [type(m) for m in paths.sent]
+
+
+# --- who may relay, and who may be reached so ------------------------------------------------
+
+
+async def test_a_peer_that_was_granted_it_is_asked_and_bound_and_the_path_told() -> None:
+    async with using(StandIns()) as (client, paths):
+        seek(client)
+        await eventually(lambda: paths.found)
+
+        assert kinds(paths)[:4] == [AllocateRequest, BindRelay, CallMeMaybeVia, BindAnswer]
+        assert paths.found[0].way == ByRelay(SERVER, VNI)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        netmap(relays=()),
+        netmap(PEER, replace(RELAY, capability_version=CAPABLE - 1)),
+        netmap(replace(PEER, capability_version=CAPABLE - 1), RELAY),
+        netmap(replace(PEER, disco=None), RELAY),
+        netmap(me=replace(ME, capabilities={REFUSES: ()})),
+    ],
+    ids=["no grant", "old relay", "old peer", "no discovery key", "refused"],
+)
+async def test_nobody_is_asked_without_the_right_or_the_ability(given: NetMap) -> None:
+    async with using(StandIns(), given) as (client, paths):
+        seek(client)
+        await asyncio.sleep(0)
+
+        assert paths.sent == []
+
+
+async def test_a_node_that_is_a_relay_is_its_own_first() -> None:
+    async with using(StandIns(), netmap(PEER, relays=(ME,))) as (client, paths):
+        seek(client)
+        await eventually(lambda: paths.found)
+
+        assert AllocateRequest not in kinds(paths)
+        assert CallMeMaybeVia in kinds(paths)
+
+
+async def test_the_relay_s_key_is_known_while_we_bind() -> None:
+    async with using(StandIns()) as (client, paths):
+        assert not client.is_known(PORT)
+        seek(client)
+        await eventually(lambda: paths.found)
+
+        assert client.is_known(PORT)
+
+
+# --- with and without the kernel --------------------------------------------------------------
+
+
+async def test_with_a_stand_in_the_path_has_it_and_is_bound_again_by_it() -> None:
+    stand_ins = StandIns()
+    async with using(stand_ins) as (client, paths):
+        seek(client)
+        await eventually(lambda: len(paths.found) > 1)
+
+        assert {p.endpoint for p in paths.found} == {STAND_IN}
+        assert kinds(paths).count(BindAnswer) == 2
+
+
+async def test_without_one_the_path_is_told_at_once_and_again_when_there_is_one() -> None:
+    stand_ins = StandIns(ready=False)
+    async with using(stand_ins) as (client, paths):
+        seek(client)
+        await eventually(lambda: paths.found)
+        assert [p.endpoint for p in paths.found] == [None]
+        stand_ins.ready = True
+        await eventually(lambda: len(paths.found) > 1)
+
+        assert paths.found[-1].endpoint == STAND_IN
+
+
+async def test_a_stand_in_that_broke_is_told_and_tried_again() -> None:
+    stand_ins = StandIns()
+    async with using(stand_ins) as (client, paths):
+        seek(client)
+        await eventually(lambda: len(paths.found) > 1)
+        stand_ins.broken, stand_ins.ready = frozenset({STAND_IN}), False
+        client.poke()
+        await eventually(lambda: paths.found[-1].endpoint is None)
+        stand_ins.broken, stand_ins.ready = frozenset(), True
+        client.poke()
+        await eventually(lambda: paths.found[-1].endpoint == STAND_IN)
+
+        assert paths.lost == []
+
+
+async def test_packets_of_the_relay_appear_from_where_wireguard_sends() -> None:
+    stand_ins = StandIns()
+    async with using(stand_ins) as (client, paths):
+        client.on_moved(PEER.key, DIRECT)  # before there was a stand-in
+        seek(client)
+        await eventually(lambda: paths.found)
+        assert stand_ins.senders == {STAND_IN: DIRECT}
+        client.on_moved(PEER.key, STAND_IN)
+
+        assert stand_ins.senders == {STAND_IN: STAND_IN}
+
+
+async def test_a_lost_path_is_told_and_its_stand_in_goes_a_moment_later() -> None:
+    stand_ins = StandIns()
+    async with using(stand_ins) as (client, paths):
+        seek(client)
+        await eventually(lambda: len(paths.found) > 1)
+        client.set_netmap(netmap(RELAY))
+        assert [p.endpoint for p in paths.lost] == [STAND_IN]
+        assert stand_ins.open_ == {STAND_IN}
+        await eventually(lambda: not stand_ins.open_)
+
+        assert not client.is_used

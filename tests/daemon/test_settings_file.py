@@ -15,6 +15,10 @@ WRONG = {
     "node = 1\n": r"node must be a table: \[node\]",
     "[node]\nport = 0\n": r"0 in port of \[node\]: the least that is allowed is 1",
     "[node]\nwanted = 'sideways'\n": "must be one of up, down",
+    "[node]\nstatic-endpoints = ['203.0.113.7']\n": "203.0.113.7",
+    "[node]\nstatic-endpoints = ['203.0.113.7:0']\n": "'203.0.113.7:0' has no port from 1",
+    "[node]\nstatic-endpoints = ['2001:db8::1:5']\n": "2001:db8::1",
+    "[node]\nstatic-endpoints = ['box.example:41641']\n": "box.example",
     "[plugins.mesh]\nenabled = false\n": "mesh cannot be switched off",
     "[plugins.x]\nenabled = 'perhaps'\n": "perhaps in enabled of x: it must be true or false",
 }
@@ -39,6 +43,14 @@ def test_no_file_is_all_defaults(path: Path) -> None:
 def test_a_wrong_file_is_refused_with_the_value(path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match=WRONG[text]):
         write(path, text).load()
+
+
+def test_static_endpoints_are_read_and_the_port_is_mapped_by_default(path: Path) -> None:
+    text = "[node]\nstatic-endpoints = ['203.0.113.7:41641', '[2001:db8::1]:5']\n"
+    node = write(path, text).load().node
+
+    assert [str(e) for e in node.own_endpoints()] == ["203.0.113.7:41641", "[2001:db8::1]:5"]
+    assert node.port_mapping
 
 
 def test_comments_and_order_survive_a_change(path: Path) -> None:

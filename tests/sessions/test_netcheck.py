@@ -8,8 +8,8 @@ from tests.sessions.paths_world import make_endpoint, make_random
 from gatepost.errors import WireError
 from gatepost.model.netmap import Endpoint
 from gatepost.sessions.home import choose_home
-from gatepost.sessions.netcheck import LONGEST, TRIES, Check, Server
-from gatepost.wire.stun import read_request, write_answer
+from gatepost.sessions.netcheck import HAIRPIN_LAST, LONGEST, TRIES, Check, Report, Server
+from gatepost.wire.stun import read_request, write_answer, write_request
 
 ONE = Server(1, make_endpoint("203.0.113.1", 3478))
 TWO = Server(2, make_endpoint("203.0.113.2", 3478))
@@ -79,6 +79,92 @@ def test_answers_to_nobody_and_other_packets_change_nothing() -> None:
     with pytest.raises(WireError):
         check.on_packet(answer[:-1], NOW)
     assert check.report().seen == (SEEN,)
+
+
+def test_the_servers_of_a_region_are_asked_in_turn() -> None:
+    second = Server(1, make_endpoint("203.0.113.11", 3478))
+    check, asked = make_check(ONE, second, TWO)
+    check.on_packet(write_answer(asked[TWO.endpoint], SEEN), NOW + 0.01)
+
+    assert set(asked) == {ONE.endpoint, TWO.endpoint}
+    assert [e for e, _ in check.due(NOW + TRIES[1])] == [second.endpoint]
+    assert [e for e, _ in check.due(NOW + TRIES[2])] == [ONE.endpoint]
+
+
+def test_of_a_single_region_all_servers_are_witnesses() -> None:
+    second = Server(1, make_endpoint("203.0.113.1", 3479))
+    check, asked = make_check(ONE, second)
+    check.on_packet(write_answer(asked[ONE.endpoint], SEEN), NOW + 0.01)
+    assert not check.is_done(NOW + 0.02)
+    check.on_packet(write_answer(asked[second.endpoint], OTHER), NOW + 0.02)
+
+    assert check.is_done(NOW + 0.02)
+    assert check.report().varies is True
+
+
+def test_each_version_of_ip_has_its_latencies() -> None:
+    check, asked = make_check(TWO, SIX)
+    check.on_packet(write_answer(asked[TWO.endpoint], SEEN), NOW + 0.05)
+    check.on_packet(write_answer(asked[SIX.endpoint], SEEN_6), NOW + 0.04)
+    report = check.report()
+
+    assert report.latencies_v4 == pytest.approx({2: 0.05})
+    assert report.latencies_v6 == pytest.approx({2: 0.04})
+    assert report.latencies == report.distances == pytest.approx({2: 0.04})
+
+
+def test_without_stun_the_home_is_chosen_by_https() -> None:
+    assert Report(https={1: 0.2}).distances == {1: 0.2}
+    assert not Report(https={1: 0.2}).udp
+
+
+# --- hairpin ---------------------------------------------------------------------------------
+
+
+def make_hairpin() -> tuple[Check, bytes]:
+    """Return a check that has just heard its own address, and its question to itself."""
+    check = Check([ONE], make_random(), NOW, hairpin=True)
+    ((_, request),) = check.due(NOW)
+    assert check.report().hairpin is None
+    check.on_packet(write_answer(read_request(request), SEEN), NOW + 0.1)
+    assert not check.is_done(NOW + 0.1)
+    assert check.next_timer() <= NOW + 0.1
+    ((to, question),) = check.due(NOW + 0.1)
+    assert to == SEEN
+    return check, question
+
+
+def test_a_question_to_ourselves_that_comes_back_is_a_hairpin() -> None:
+    check, question = make_hairpin()
+
+    assert check.on_packet(question, NOW + 0.2)
+    assert check.is_done(NOW + 0.2)
+    assert check.report().hairpin is True
+
+
+def test_a_question_to_ourselves_that_is_lost_is_none() -> None:
+    check, _ = make_hairpin()
+
+    assert not check.is_done(NOW + 0.1 + HAIRPIN_LAST / 2)
+    assert check.is_done(NOW + 0.1 + HAIRPIN_LAST)
+    assert check.next_timer() == pytest.approx(NOW + 0.1 + HAIRPIN_LAST)
+    assert check.report().hairpin is False
+
+
+def test_a_strangers_question_is_no_hairpin() -> None:
+    check, _ = make_hairpin()
+
+    assert not check.on_packet(write_request(b"stranger" + bytes(4)), NOW + 0.2)
+    assert check.report().hairpin is False
+
+
+def test_nobody_looks_for_a_hairpin_over_ipv6() -> None:
+    check = Check([SIX], make_random(), NOW, hairpin=True)
+    ((_, request),) = check.due(NOW)
+    check.on_packet(write_answer(read_request(request), SEEN_6), NOW + 0.1)
+
+    assert check.is_done(NOW + 0.1)
+    assert check.report().hairpin is None
 
 
 def test_a_check_without_servers_is_done_at_once() -> None:

@@ -36,7 +36,10 @@ def parse_endpoint(text: str) -> Endpoint:
     """Read `192.0.2.1:41641` or `[2001:db8::1]:41641`; raise `ValueError` for anything else."""
     host, _, port = text.rpartition(":")
     is_v6 = host.startswith("[") and host.endswith("]")
-    address = IPv6Address(host[1:-1]) if is_v6 else IPv4Address(host)
+    try:
+        address = IPv6Address(host[1:-1]) if is_v6 else IPv4Address(host)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an endpoint such as 203.0.113.7:41641") from error
     if not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 1 << 16:
         raise ValueError(f"{text!r} has no port from 1 to 65535 after the last colon")
     return Endpoint(address, int(port))

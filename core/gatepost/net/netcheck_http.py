@@ -34,10 +34,14 @@ _NO_CONTENT = 204
 
 
 class HttpProbes:
-    """Asks relays by HTTP. `mark` keeps the connections out of the tunnel."""
+    """Asks relays by HTTP. `mark` keeps the connections out of the tunnel.
 
-    def __init__(self, mark: int | None = None) -> None:
+    `plain_port` is where relays answer without TLS, as nodes expect.
+    """
+
+    def __init__(self, mark: int | None = None, plain_port: int = 80) -> None:
         self._mark = mark
+        self._plain_port = plain_port
         self._contexts = Contexts()
 
     async def latencies(self, regions: Iterable[DerpRegion]) -> dict[int, float]:
@@ -95,7 +99,7 @@ class HttpProbes:
         challenge = f"gp_{secrets.token_hex(8)}"
         question = Question(
             host=str(relay.address_v4),
-            port=80,
+            port=self._plain_port,
             target="/generate_204",
             headers={_CHALLENGE: challenge},
         )

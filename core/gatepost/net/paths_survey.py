@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Protocol
 
 from gatepost.model.netmap import DerpRegion
 from gatepost.model.owned import MARK
@@ -18,6 +19,13 @@ ACTIVE = 20.0  # seconds between checks while a peer has traffic; a random 0 to 
 IDLE = 300.0  # seconds between checks otherwise
 SECOND = 1.0  # seconds from the first check, which waits for the nearest only, to the next
 FIRST_GRACE = 0.15  # seconds for other regions to answer before the first home is chosen
+
+
+class HttpAsker(Protocol):
+    """Asks relays by HTTP; `net.netcheck_http.HttpProbes` does."""
+
+    async def latencies(self, regions: Iterable[DerpRegion]) -> Mapping[int, float]: ...
+    async def captive_portal(self, regions: Iterable[DerpRegion]) -> bool | None: ...
 
 
 class Survey:
@@ -36,7 +44,7 @@ class Survey:
         random_bytes: Callable[[int], bytes],
         is_busy: Callable[[], bool],
         publish: Callable[[], None],
-        http: HttpProbes | None = None,
+        http: HttpAsker | None = None,
     ) -> None:
         self._own = own
         self._stun = stun
@@ -44,7 +52,7 @@ class Survey:
         self._random = random_bytes
         self._is_busy = is_busy
         self._publish = publish
-        self._http = http or HttpProbes(MARK)
+        self._http: HttpAsker = http or HttpProbes(MARK)
         self._wanted = asyncio.Event()
         self._epoch = 0
         self._full: tuple[float, int, frozenset[int]] | None = None  # the last full check

@@ -153,8 +153,10 @@ class Check:
         """When to look again: at the next try or at the end."""
         if self._may_ask_hairpin:
             return self._started
+        if not self._silent:
+            return self._hairpin_end
         end = max(self.deadline(grace), self._hairpin_end)
-        if self._tries >= len(TRIES) or not self._silent:
+        if self._tries >= len(TRIES):
             return end
         return min(end, self._started + TRIES[self._tries])
 

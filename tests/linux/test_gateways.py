@@ -1,0 +1,66 @@
+"""The routers by which a machine reaches the internet, as the kernel knows them."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+import pytest
+from tests.linux.inside import run_inside
+
+from gatepost.linux.interfaces import read_attachment
+from gatepost.model.gateway import Gateway
+from gatepost.testing.netns import Machine
+
+pytestmark = pytest.mark.root
+FIRST = Gateway(IPv4Address("192.0.2.254"), IPv4Address("192.0.2.1"), "eth0")
+SECOND = Gateway(IPv4Address("198.51.100.254"), IPv4Address("198.51.100.1"), "eth1")
+
+
+@pytest.fixture
+def box(machine: Machine) -> Machine:
+    machine.ip(
+        "link add eth0 type veth peer name peer0",
+        "link add eth1 type veth peer name peer1",
+        *(f"link set {name} up" for name in ("peer0", "peer1", "eth0", "eth1")),
+        "address add 192.0.2.1/24 dev eth0",
+        "address add 198.51.100.1/24 dev eth1",
+    )
+    return machine
+
+
+def gateways(box: Machine) -> tuple[Gateway, ...]:
+    return run_inside(box, read_attachment).gateways
+
+
+def test_a_machine_without_a_way_out_has_no_gateway(box: Machine) -> None:
+    assert gateways(box) == ()
+
+
+def test_the_gateway_is_found_with_our_address_towards_it(box: Machine) -> None:
+    box.ip("route add default via 192.0.2.254")
+
+    assert gateways(box) == (FIRST,)
+
+
+def test_each_line_to_the_internet_has_its_gateway_whichever_is_preferred(box: Machine) -> None:
+    box.ip(
+        "route add default via 192.0.2.254 metric 100",
+        "route add default via 198.51.100.254 metric 200",
+    )
+
+    assert gateways(box) == (FIRST, SECOND)
+
+
+def test_a_line_without_a_router_has_no_gateway(box: Machine) -> None:
+    box.ip("route add default dev eth0")
+
+    assert gateways(box) == ()
+
+
+def test_an_address_set_for_the_route_is_ours(box: Machine) -> None:
+    box.ip(
+        "address add 192.0.2.7/24 dev eth0",
+        "route add default via 192.0.2.254 src 192.0.2.7",
+    )
+
+    assert gateways(box) == (Gateway(FIRST.address, IPv4Address("192.0.2.7"), "eth0"),)

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 
 import pytest
-from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6
 from tests.bench.packet_pump import Pump
 from tests.linux.inside import apply, run_inside
 from tests.linux.relay_bed import (
@@ -322,8 +320,25 @@ def test_a_device_without_ethernet_relays_too(bed: Bed, version: int) -> None:
 
 
 def udp_packet(version: int, source: str, destination: str, payload: bytes) -> bytes:
-    ip = IP(src=source, dst=destination) if version == 4 else IPv6(src=source, dst=destination)
-    return bytes(ip / UDP(sport=9, dport=PORT) / payload)
+    """Return an IP packet from port 9 to the relay's."""
+    one, other = ip_address(source).packed, ip_address(destination).packed
+    length = 8 + len(payload)
+    udp = struct.pack("!HHHH", 9, PORT, length, 0) + payload
+    sum_of_all = checksum(one + other + struct.pack("!II", length, 17) + udp)
+    udp = udp[:6] + sum_of_all + payload
+    if version == 6:
+        return struct.pack("!IHBB", 6 << 28, length, 17, 64) + one + other + udp
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, 17, 0) + one + other
+    return head[:10] + checksum(head) + head[12:] + udp
+
+
+def checksum(content: bytes) -> bytes:
+    """RFC 1071."""
+    words = struct.unpack(f"!{(len(content) + 1) // 2}H", content + bytes(len(content) % 2))
+    total = sum(words)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return (total ^ 0xFFFF).to_bytes(2, "big")
 
 
 @contextmanager

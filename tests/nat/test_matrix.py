@@ -11,16 +11,18 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
 
 from gatepost.testing.lab_mesh import Lab
 from gatepost.testing.nat import Nat
-from gatepost.testing.nat_lab import nat_lab, offer_relay
+from gatepost.testing.nat_lab import carry_ipv6, nat_lab, offer_relay
 from gatepost.testing.nat_matrix import (
     Cell,
     Outcome,
+    by_family,
     cells,
     expected_path,
     line,
@@ -51,19 +53,32 @@ def lab() -> Iterator[Lab]:
         yield running
 
 
+@dataclass(frozen=True)
+class Results:
+    """`relayed` are the cells without a direct path once more, with a peer relay at the hub."""
+
+    plain: dict[Cell, Outcome]
+    relayed: dict[Cell, Outcome]
+
+
 @pytest.fixture(scope="module")
-def outcomes(lab: Lab) -> dict[Cell, Outcome]:
+def results(lab: Lab) -> Results:
+    before, after = by_family(CELLS)
     print()
-    return run_cells(lab, CELLS, partial(tell, relay=False))
+    plain = run_cells(lab, before, partial(tell, relay=False))
+    if RELAYED:
+        print("with a peer relay:")
+        offer_relay(lab)
+    relayed = run_cells(lab, RELAYED, partial(tell, relay=True))
+    if after:
+        print("with IPv6:")
+        carry_ipv6(lab)
+    return Results(plain | run_cells(lab, after, partial(tell, relay=True)), relayed)
 
 
-@pytest.fixture(scope="module")
-def relayed(lab: Lab, outcomes: dict[Cell, Outcome]) -> dict[Cell, Outcome]:
-    """Return the cells without a direct path once more, with a peer relay at the hub."""
-    assert len(outcomes) == len(CELLS)
-    offer_relay(lab)
-    print("with a peer relay:")
-    return run_cells(lab, RELAYED, partial(tell, relay=True))
+@pytest.fixture
+def outcomes(results: Results) -> dict[Cell, Outcome]:
+    return results.plain
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
@@ -96,10 +111,8 @@ def test_direct_paths_are_found_within_two_seconds_of_the_first_packet(
 
 
 @pytest.mark.parametrize("cell", RELAYED, ids=lambda cell: cell.name)
-def test_where_no_direct_path_exists_a_peer_relay_is_taken(
-    relayed: dict[Cell, Outcome], cell: Cell
-) -> None:
-    outcome = relayed[cell]
+def test_where_no_direct_path_exists_a_peer_relay_is_taken(results: Results, cell: Cell) -> None:
+    outcome = results.relayed[cell]
 
     assert (outcome.path, outcome.back) == ("relay", "relay")
     assert outcome.flow.loss <= LOSS

@@ -101,9 +101,11 @@ def drop_ipv6(site: Site) -> None:
     )
 
 
-def carry_ipv6(sites: Iterable[Site]) -> None:
-    """Undo `drop_ipv6`: the provider has introduced IPv6."""
-    for site in sites:
+def carry_ipv6(lab: Lab) -> None:
+    """Undo `drop_ipv6` everywhere: the providers have introduced IPv6."""
+    for site in lab.sites:
+        if site.name == HUB or site.nat is Nat.IPV6_ONLY:
+            continue
         address = site.public_v6
         gateway = site.inside_v6[1] if site.router else address - 1
         site.box.ip(

@@ -2,8 +2,8 @@
 
 Every kind of NAT has two sites, so that each pair of kinds is a pair of boxes
 that have never talked before. One bring-up serves all cells. Those with IPv6
-come last, after all sites have got it: a box with IPv6 only and one with IPv4
-only have nothing in common but a relay.
+only are for the end, after all sites have got it: a box with IPv6 only and one
+with IPv4 only have nothing in common but a relay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import combinations_with_replacement
 
 from gatepost.testing.lab_mesh import Lab
 from gatepost.testing.nat import BEHAVIOUR, Filtering, Mapping, Nat
-from gatepost.testing.nat_lab import HUB, carry_ipv6, mesh_v4, path_to
+from gatepost.testing.nat_lab import mesh_v4, path_to
 from gatepost.testing.nat_stream import Flow, now, start_stream
 from gatepost.testing.netns import patient
 
@@ -114,23 +114,18 @@ def _is_strict(nat: Nat) -> bool:
     return behaviour is not None and behaviour.filtering is Filtering.ADDRESS_AND_PORT_DEPENDENT
 
 
+def by_family(wanted: Iterable[Cell]) -> tuple[list[Cell], list[Cell]]:
+    """Return the cells to run before the sites have IPv6, and those to run after that."""
+    cells_v4, cells_v6 = list[Cell](), list[Cell]()
+    for cell in wanted:
+        (cells_v6 if Nat.IPV6_ONLY in {cell.one, cell.other} else cells_v4).append(cell)
+    return cells_v4, cells_v6
+
+
 def run_cells(
     lab: Lab, wanted: Sequence[Cell], tell: Callable[[Outcome], None]
 ) -> dict[Cell, Outcome]:
-    """Run cells in a lab that has their sites, several side by side, those with IPv6 last."""
-    v4 = [cell for cell in wanted if Nat.IPV6_ONLY not in {cell.one, cell.other}]
-    v6 = [cell for cell in wanted if cell not in v4]
-    found = _run_all(lab, v4, tell)
-    if v6:
-        only_v4 = (s for s in lab.sites if s.name != HUB and s.nat is not Nat.IPV6_ONLY)
-        carry_ipv6(only_v4)
-        found |= _run_all(lab, v6, tell)
-    return found
-
-
-def _run_all(
-    lab: Lab, wanted: Sequence[Cell], tell: Callable[[Outcome], None]
-) -> dict[Cell, Outcome]:
+    """Run cells in a lab that has their sites, several side by side."""
     found: dict[Cell, Outcome] = {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for outcome in pool.map(partial(run_cell, lab), wanted):

@@ -208,11 +208,23 @@ async def test_settings_are_read_back_as_they_were_set(tmp_path: Path) -> None:
         advertise_routes=("10.1.0.0/16", "fd00:1::/64"),
         advertise_tags=("tag:site",),
         snat_subnet_routes=False,
+        relay_server_port=7777,
+        relay_server_static_endpoints=("203.0.113.5:7777", "[2001:db8::5]:7777"),
     )
     async with box(tmp_path) as one:
         assert await one.api.change_settings(wanted) == wanted
     async with box(tmp_path) as again:
         assert await again.api.settings() == wanted
+
+
+async def test_a_relay_is_switched_on_by_its_port_and_off_by_none(tmp_path: Path) -> None:
+    async with box(tmp_path) as one:
+        await one.api.change_settings(UpRequest(relay_server_port=0))
+        on = await one.api.settings()
+        await one.api.change_settings(UpRequest(relay_server_port=-1))
+        off = await one.api.settings()
+
+    assert (on.relay_server_port, off.relay_server_port) == (0, None)
 
 
 async def test_a_plugin_that_is_off_is_described_without_being_imported(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Bed:
             0,
             self.table,
             mark=0,
-            on_control=lambda *heard: self.controls.append(heard),
+            on_control=lambda packet, source, here: self.controls.append((packet, source, here)),
             on_stun=self.stun.append,
         )
 

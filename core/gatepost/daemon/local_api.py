@@ -49,9 +49,11 @@ from gatepost.model.status import (
 )
 from gatepost.net.control_address import parse_server
 from gatepost.net.control_client import CAPABILITY_VERSION
+from gatepost.net.relay_server import RelayState
 from gatepost.sessions.why_evidence import ControlEvidence, DerpEvidence
 
 ROUTER = "subnet-router"  # the plugin behind --advertise-routes and --snat-subnet-routes
+RELAY = "peer-relay"  # the plugin behind --relay-server-port
 MESH = "mesh"  # the plugin behind --accept-routes
 
 
@@ -82,6 +84,7 @@ class LocalNode:
     network: Callable[[], NetworkFacts]
     now: Callable[[], float]  # seconds since 1970
     examine: Callable[[], Awaitable[NetcheckDocument]]
+    relay: Callable[[], RelayState | None] = lambda: None
     _explained: dict[str, str] = field(default_factory=dict[str, str])
 
     async def version(self) -> VersionDocument:
@@ -125,6 +128,7 @@ class LocalNode:
             home_connected=self.carriers.is_home_connected,
             advertised=tuple(str(n) for n in self.wishes.advertised()),
             accept_routes=bool(box.of(MESH).get("accept-routes", False)),
+            relay=self.relay(),
             paths=self.carriers.paths(),
             numbers=numbers,
             notices=self.notices(),
@@ -149,7 +153,8 @@ class LocalNode:
 
     async def settings(self) -> UpRequest:
         box = self.in_force.box
-        mesh, router = self._values(MESH), self._values(ROUTER)
+        mesh, router, relay = (self._values(name) for name in (MESH, ROUTER, RELAY))
+        is_relay = RELAY in box.enabled
         return UpRequest(
             login_server=box.node.login_server,
             hostname=box.node.hostname,
@@ -157,6 +162,8 @@ class LocalNode:
             advertise_routes=_texts(router["networks"]) if ROUTER in box.enabled else (),
             advertise_tags=box.node.advertise_tags,
             snat_subnet_routes=bool(router["masquerade"]),
+            relay_server_port=cast(int, relay["port"]) if is_relay else None,  # as the plugin says
+            relay_server_static_endpoints=_texts(relay["static-endpoints"]) if is_relay else None,
         )
 
     def _values(self, plugin: str) -> dict[str, object]:
@@ -334,8 +341,20 @@ def _edits(request: UpRequest) -> tuple[Edit, ...]:
             router["enabled"] = True
     if request.snat_subnet_routes is not None:
         router["masquerade"] = request.snat_subnet_routes
-    tables = ((("node",), node), (("plugins", MESH), mesh), (("plugins", ROUTER), router))
+    plugins = {MESH: mesh, ROUTER: router, RELAY: _relay_values(request)}
+    tables = ((("node",), node), *((("plugins", name), v) for name, v in plugins.items()))
     return tuple(Edit(table=table, values=values) for table, values in tables if values)
+
+
+def _relay_values(request: UpRequest) -> dict[str, Plain]:
+    found: dict[str, Plain] = {}
+    if request.relay_server_port is not None:
+        found["enabled"] = request.relay_server_port >= 0
+        if request.relay_server_port >= 0:
+            found["port"] = request.relay_server_port
+    if request.relay_server_static_endpoints is not None:
+        found["static-endpoints"] = list(request.relay_server_static_endpoints)
+    return found
 
 
 def _check_server(box: BoxSettings) -> None:

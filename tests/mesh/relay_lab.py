@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -43,15 +43,23 @@ def put_policy(state: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def relay_lab(
-    nats: Mapping[str, Nat] = HARD, *, relay_settings: str = "", keep: bool = False
+    nats: Mapping[str, Nat] = HARD,
+    *,
+    relay_settings: str = "",
+    prepare: Callable[[Lab], None] = lambda _: None,
+    keep: bool = False,
 ) -> Generator[Lab]:
-    """Have joined boxes behind `nats`; the hub's box gets `relay_settings`."""
+    """Have joined boxes behind `nats`; the hub's box gets `relay_settings`.
+
+    `prepare` is called before the first program starts.
+    """
     with ground({HUB: Nat.NONE, **nats}, keep=keep) as lab:
         for site in lab.sites:
             if site.name != HUB:
                 drop_ipv6(site)
         put_policy(lab.coordination.directory / "state", POLICY)
         (lab.boxes[HUB].directory / "settings.toml").write_text(relay_settings)
+        prepare(lab)
         start(lab)
         join(lab)
         yield lab

@@ -96,7 +96,9 @@ def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterat
     yield from _users(netmap)
     yield BPF
     yield WatchPeerRelay()
-    port = observed.get(WatchPeerRelay(), 0)
+    # A port that is set counts before it is open: after a restart of the daemon the kernel
+    # still forwards at it, and must not be stopped for that moment.
+    port = observed.get(WatchPeerRelay(), 0) or settings.port
     if port:
         yield Listen("udp", port, "internet", "peer-relay")
     if trouble := observed.get(BPF, ""):

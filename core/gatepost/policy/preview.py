@@ -7,16 +7,17 @@ border that either policy has, so a rule that is split in two changes nothing.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice
 
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.directory import Machines
-from gatepost.policy.document import FIRST_PORT, LAST_PORT, Ports
+from gatepost.policy.document import FIRST_PORT, LAST_PORT
 from gatepost.policy.intervals import bits, text_of
 from gatepost.policy.ports import PREFERRED, TCP, UDP
-from gatepost.policy.rules import Kind, Sources, Target
+from gatepost.policy.ways import Way, Ways
 
 MOST = 1000  # pairs that are listed on either side
 INTERNET = "the internet"
@@ -40,27 +41,30 @@ class Changes:
     more_lost: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """One opening of a rule: `protocol` and `ports`, or a word such as a capability."""
-
-    sources: Sources
-    target: Target
-    word: str = ""
-    protocol: int | None = None
-    ports: tuple[Ports, ...] = ()
-
-
 def changes(before: Compiled, after: Compiled) -> Changes:
     """Compare two policies over one inventory."""
     gained, lost = _Listing(after), _Listing(after)
-    old, new = tuple(_ways(before)), tuple(_ways(after))
-    for name, here in _destinations(after):
-        was, will = _senders(old, here, before), _senders(new, here, after)
+    for name, was, will in _destinations(Ways(before), Ways(after), after):
+        if was == will:
+            continue
         for what, one, other in _differences(was, will):
             gained.add(name, what, other & ~one)
             lost.add(name, what, one & ~other)
     return Changes(tuple(gained.pairs), tuple(lost.pairs), gained.more, lost.more)
+
+
+_WaysTo = frozenset[Way]  # one destination
+
+
+def _destinations(
+    old: Ways, new: Ways, compiled: Compiled
+) -> Iterator[tuple[str, _WaysTo, _WaysTo]]:
+    for machine in compiled.machines.values():
+        name = machine.name or str(machine.id)
+        yield name, old.to_machine(machine.id), new.to_machine(machine.id)
+    for network in map(text_of, compiled.directory.carriers):
+        yield network, old.to_network(network), new.to_network(network)
+    yield INTERNET, old.to_internet(), new.to_internet()
 
 
 class _Listing:
@@ -72,121 +76,68 @@ class _Listing:
         self.more = 0
 
     def add(self, destination: str, what: str, senders: Machines) -> None:
-        for sender in bits(senders):
-            if len(self.pairs) < MOST:
-                source = self._machines[sender].name or str(sender)
-                self.pairs.append(Pair(source, destination, what))
-            else:
-                self.more += 1
+        room = MOST - len(self.pairs)
+        for sender in islice(bits(senders), room):
+            source = self._machines[sender].name or str(sender)
+            self.pairs.append(Pair(source, destination, what))
+        self.more += max(0, senders.bit_count() - room)
 
 
-def _ways(compiled: Compiled) -> Iterator[_Way]:
-    for rule in compiled.rules:
-        for opening in rule.openings:
-            yield _Way(rule.sources, opening.target, "", opening.protocol, opening.ports)
-        for target in rule.app_targets:
-            yield from (_Way(rule.sources, target, name) for name in rule.app)
-    postures = compiled.policy.default_postures
-    for ssh in compiled.policy.ssh:
-        named = postures if ssh.postures is None else ssh.postures
-        sources = compiled.compiler.sources(ssh.sources, named)
-        for login in ssh.logins:
-            word = f"ssh as {login}" + (" after a check" if ssh.action == "check" else "")
-            for who in ssh.destinations:
-                yield _Way(sources, compiled.compiler.target(who), word)
-
-
-@dataclass(frozen=True, slots=True)
-class _Here:
-    """A destination: a machine (its bit), a network behind machines, or the internet."""
-
-    machine: Machines = 0
-    network: str = ""
-
-
-def _destinations(compiled: Compiled) -> Iterator[tuple[str, _Here]]:
-    for machine in compiled.machines.values():
-        yield machine.name or str(machine.id), _Here(machine=1 << machine.id)
-    for span in compiled.directory.carriers:
-        yield text_of(span), _Here(network=text_of(span))
-    yield INTERNET, _Here(network=INTERNET)
-
-
-_Ways = list[tuple[_Way, Machines]]  # the ways to one destination, with who may go there
-
-
-def _senders(ways: Iterable[_Way], here: _Here, compiled: Compiled) -> _Ways:
-    found: _Ways = []
-    for way in ways:
-        senders = way.sources.senders & ~here.machine
-        if way.target.kind is Kind.SELF:
-            senders &= _family(here.machine, compiled)
-        elif not _leads(way.target, here):
-            continue
-        if senders:
-            found.append((way, senders))
-    return found
-
-
-def _family(machine: Machines, compiled: Compiled) -> Machines:
-    for own in compiled.directory.by_member.values():
-        if own & machine:
-            return own
-    return 0
-
-
-def _leads(target: Target, here: _Here) -> bool:
-    if here.machine:
-        return target.kind is not Kind.INTERNET and bool(target.owners & here.machine)
-    if target.kind is Kind.INTERNET or here.network == INTERNET:
-        return target.kind in {Kind.INTERNET, Kind.ANYTHING} and here.network == INTERNET
-    return target.kind is Kind.ANYTHING or here.network in target.texts
-
-
-def _differences(was: _Ways, will: _Ways) -> Iterator[tuple[str, Machines, Machines]]:
+def _differences(was: _WaysTo, will: _WaysTo) -> Iterator[tuple[str, Machines, Machines]]:
     """Yield what differs at one destination: the word for it, who could, and who can then."""
-    for word in sorted({way.word for way, _ in (*was, *will) if way.word}):
-        one, other = (_joined(m for w, m in ways if w.word == word) for ways in (was, will))
+    touched = was ^ will
+    for word in sorted({way.word for way in touched if way.word}):
+        one, other = (_joined(w for w in ways if w.word == word) for ways in (was, will))
         if one != other:
             yield word, one, other
-    found: dict[tuple[int, int, Machines, Machines], list[int]] = {}
-    for protocol in sorted({p for way, _ in (*was, *will) for p in _protocols(way)}):
+    found: dict[_Part, list[int]] = {}
+    for protocol in sorted({p for way in touched for p in _protocols(way)}):
         for part in _parts(protocol, was, will):
             found.setdefault(part, []).append(protocol)
     for (first, last, one, other), protocols in found.items():
         yield _word(protocols, first, last), one, other
 
 
-def _parts(protocol: int, was: _Ways, will: _Ways) -> Iterator[tuple[int, int, Machines, Machines]]:
-    """Yield (first port, last port, before, after) where a protocol differs; joined if equal."""
-    sides = [[(w, m) for w, m in ways if protocol in _protocols(w)] for ways in (was, will)]
-    borders = {e for side in sides for w, _ in side for p in w.ports for e in (p.first, p.last + 1)}
+_Part = tuple[int, int, Machines, Machines]  # first and last port, before, after
+
+
+def _parts(protocol: int, was: _WaysTo, will: _WaysTo) -> Iterator[_Part]:
+    """Yield where a protocol differs; neighbours are joined if they differ alike."""
+    sides = [[w for w in ways if protocol in _protocols(w)] for ways in (was, will)]
+    borders = {e for side in sides for w in side for p in w.ports for e in (p.first, p.last + 1)}
     cuts = sorted(borders)
-    pending: tuple[int, int, Machines, Machines] | None = None
-    for first, after in pairwise(cuts):
-        one, other = (_joined(m for w, m in side if _opens(w, first)) for side in sides)
-        if pending and pending[1] + 1 == first and pending[2:] == (one, other):
-            pending = (pending[0], after - 1, one, other)
+    before, after = (_by_cut(side, cuts) for side in sides)
+    joined: _Part | None = None
+    for first, end, one, other in zip(cuts, cuts[1:], before, after, strict=False):
+        if joined and joined[1] + 1 == first and joined[2:] == (one, other):
+            joined = (joined[0], end - 1, one, other)
             continue
-        if pending and pending[2] != pending[3]:
-            yield pending
-        pending = (first, after - 1, one, other)
-    if pending and pending[2] != pending[3]:
-        yield pending
+        if joined and joined[2] != joined[3]:
+            yield joined
+        joined = (first, end - 1, one, other)
+    if joined and joined[2] != joined[3]:
+        yield joined
 
 
-def _joined(senders: Iterable[Machines]) -> Machines:
+def _by_cut(ways: list[Way], cuts: list[int]) -> list[Machines]:
+    """Return who may send to the ports from each cut on."""
+    senders = [0] * len(cuts)
+    for way in ways:
+        for ports in way.ports:
+            start, end = bisect_left(cuts, ports.first), bisect_left(cuts, ports.last + 1)
+            for place in range(start, end):
+                senders[place] |= way.senders
+    return senders
+
+
+def _joined(ways: Iterable[Way]) -> Machines:
     found = 0
-    for machines in senders:
-        found |= machines
+    for way in ways:
+        found |= way.senders
     return found
 
 
-def _opens(way: _Way, port: int) -> bool:
-    return any(p.first <= port <= p.last for p in way.ports)
-
-
-def _protocols(way: _Way) -> tuple[int, ...]:
+def _protocols(way: Way) -> tuple[int, ...]:
     if way.word:
         return ()
     return _USUAL if way.protocol is None else (way.protocol,)

@@ -34,6 +34,7 @@ from gatepost.policy.selectors import (
     UserWildcard,
 )
 
+_STAR = Everything()
 _ALWAYS = {Kind.SELF, Kind.INTERNET, Kind.ANYTHING}
 
 
@@ -130,7 +131,7 @@ def _widened(policy: Policy, sources: frozenset[Selector]) -> frozenset[Selector
 
 
 def _cover(claims: dict[Selector, list[_Claim]], who: Selector, claim: _Claim) -> _Claim | None:
-    places = [who] if _is_apart(who) else [who, Everything()]
+    places = [who] if _is_apart(who) else [who, _STAR]
     for earlier in (c for place in places for c in claims.get(place, ())):
         if _covers(earlier, claim):
             return earlier
@@ -155,7 +156,7 @@ def _covers(earlier: _Claim, later: _Claim) -> bool:
 def _is_everybody(earlier: _Claim, later: _Claim) -> bool:
     """Say whether the earlier rule is for `*`, and the later one's sources are all nodes."""
     named = UserSelector | UserWildcard | GroupSelector | TagSelector | AutoGroupSelector
-    return Everything() in earlier.sources and all(
+    return _STAR in earlier.sources and all(
         isinstance(s, named) and not _is_danger(s) for s in later.sources
     )
 

@@ -39,18 +39,24 @@ _CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A pair of kinds of NAT; `one` sends first."""
+    """A pair of kinds of NAT; `one` sends first. `relay`: while the hub relays between peers.
+
+    Cells with a relay have sites of their own: who looked for a relay in vain
+    looks again half a minute later.
+    """
 
     one: Nat
     other: Nat
+    relay: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.one.value} - {self.other.value}"
+        return f"{self.one.value} - {self.other.value}{', relay' if self.relay else ''}"
 
     @property
     def sites(self) -> tuple[str, str]:
-        return f"{_CODES[self.one]}1", f"{_CODES[self.other]}2"
+        numbers = (3, 4) if self.relay else (1, 2)
+        return f"{_CODES[self.one]}{numbers[0]}", f"{_CODES[self.other]}{numbers[1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,13 @@ def needed_sites(wanted: Iterable[Cell]) -> dict[str, Nat]:
     return sites
 
 
-def expected_path(cell: Cell, *, relay: bool = False) -> str:
+def with_relay(wanted: Iterable[Cell]) -> tuple[Cell, ...]:
+    """Return the cells that a peer relay makes better, to be tried with one."""
+    relayed = (Cell(cell.one, cell.other, relay=True) for cell in wanted)
+    return tuple(cell for cell in relayed if expected_path(cell) == "relay")
+
+
+def expected_path(cell: Cell) -> str:
     """Return the path that two boxes behind these NATs must get.
 
     Direct wherever NATs allow it: a symmetric NAT's port for the other box is
@@ -100,7 +112,7 @@ def expected_path(cell: Cell, *, relay: bool = False) -> str:
     ]
     strict = [nat for nat in (cell.one, cell.other) if nat not in hard and _is_strict(nat)]
     if len(hard) == 2 or (hard and strict):  # noqa: PLR2004  # both
-        return "relay" if relay else "derp"
+        return "relay" if cell.relay else "derp"
     return "direct"
 
 
@@ -152,9 +164,9 @@ def run_cell(lab: Lab, cell: Cell, seconds: float = STREAM) -> Outcome:
     return Outcome(cell, path, via, back, at - flow.began, flow)
 
 
-def line(outcome: Outcome, expected: str) -> str:
+def line(outcome: Outcome) -> str:
     """Say a cell in one line."""
-    flow = outcome.flow
+    flow, expected = outcome.flow, expected_path(outcome.cell)
     first = f"{flow.first * 1000:5.0f} ms" if flow.first is not None else "   never"
     verdict = "" if {outcome.path, outcome.back} == {expected} else f"  EXPECTED {expected}"
     after = f"{outcome.after:5.2f} s" if outcome.after is not None else "      -"

@@ -24,7 +24,6 @@ from gatepost.testing.nat_lab import mesh_v4
 from gatepost.testing.nat_stream import start_stream
 
 NATS = {"one": Nat.NONE, "two": Nat.NONE}
-RELAY = "[plugins.peer-relay]\nenabled = true\n"
 TURNS = 10
 SECONDS = 1.0  # of each transfer
 SETTLING = 30.0  # seconds until the boxes have chosen their path
@@ -33,8 +32,8 @@ RATIO = 0.85  # at least, relay / direct
 
 def main() -> int:
     with ExitStack() as stack:
-        direct = stack.enter_context(relay_lab(NATS))
-        relayed = stack.enter_context(relay_lab(NATS, relay_settings=RELAY))
+        direct = stack.enter_context(relay_lab(NATS, relay=False))
+        relayed = stack.enter_context(relay_lab(NATS))
         cut(relayed)
         use(direct, "direct")
         use(relayed, "relay")

@@ -6,50 +6,27 @@ import contextlib
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from ipaddress import ip_address
-from pathlib import Path
 
-from gatepost.coordination.database.store import Batch, Store
-from gatepost.coordination.main import DATABASE
-from gatepost.coordination.records import Counters, PolicyVersion, PutPolicy
 from gatepost.model.owned import RELAY_NETWORK, RELAY_NETWORK_V6, RELAY_PORT
 from gatepost.model.status import Status
 from gatepost.testing.lab_boxes import Box, wait_for
 from gatepost.testing.lab_mesh import Lab, ground, start
 from gatepost.testing.nat import Nat
-from gatepost.testing.nat_lab import HUB, drop_ipv6, join, path_to
+from gatepost.testing.nat_lab import HUB, drop_ipv6, join, offer_relay, path_to
 
-POLICY = """\
-{
-	"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}],
-	"grants": [{"src": ["*"], "dst": ["*"], "app": {"tailscale.com/cap/relay": []}}],
-}
-"""
 SETTLING = 20.0  # seconds until the boxes have chosen their path
 HARD = {"one": Nat.SYMMETRIC, "two": Nat.SYMMETRIC}
-
-
-def put_policy(state: Path, text: str) -> None:
-    """Write a policy into a coordination server's database before the server runs."""
-    state.mkdir(mode=0o700, exist_ok=True)
-    store = Store(state / DATABASE)
-    try:
-        policy = PolicyVersion(id=1, text=text, author="the lab", created=1.0)
-        batch = Batch()
-        batch.add([PutPolicy(policy)], Counters(policy=2))
-        store.write(batch)
-    finally:
-        store.close()
 
 
 @contextlib.contextmanager
 def relay_lab(
     nats: Mapping[str, Nat] = HARD,
     *,
-    relay_settings: str = "",
+    relay: bool = True,
     prepare: Callable[[Lab], None] = lambda _: None,
     keep: bool = False,
 ) -> Generator[Lab]:
-    """Have joined boxes behind `nats`; the hub's box gets `relay_settings`.
+    """Have joined boxes behind `nats`, and, with `relay`, one at the hub that relays for them.
 
     `prepare` is called before the first program starts.
     """
@@ -57,11 +34,11 @@ def relay_lab(
         for site in lab.sites:
             if site.name != HUB:
                 drop_ipv6(site)
-        put_policy(lab.coordination.directory / "state", POLICY)
-        (lab.boxes[HUB].directory / "settings.toml").write_text(relay_settings)
         prepare(lab)
         start(lab)
         join(lab)
+        if relay:
+            offer_relay(lab)
         yield lab
 
 

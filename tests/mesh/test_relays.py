@@ -18,12 +18,11 @@ pytestmark = [pytest.mark.root, pytest.mark.mesh, pytest.mark.timeout(300)]
 
 RECOVERY = 10.0  # seconds
 LOSS = 0.01  # of a stream while its path changes
-OUR_RELAY = "[plugins.peer-relay]\nenabled = true\n"
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with relay_lab(relay_settings=OUR_RELAY) as running:
+    with relay_lab() as running:
         yield running
 
 
@@ -63,7 +62,7 @@ def test_a_direct_path_wins_over_the_relay_and_loses_next_to_nothing(lab: Lab) -
     one, two = lab.boxes["one"], lab.boxes["two"]
     stream = start_stream(one.site.box, mesh_v4(two), patient(60.0))
     await_kernel(lab)
-    carry_ipv6([one.site, two.site])  # which is not translated
+    carry_ipv6(lab)  # which is not translated
     await_path(lab, "direct", 90.0)
     time.sleep(patient(2.0))
     flow = stream.end()

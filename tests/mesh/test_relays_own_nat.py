@@ -17,7 +17,6 @@ pytestmark = [pytest.mark.root, pytest.mark.mesh, pytest.mark.timeout(300)]
 
 SETTLING = 40.0  # seconds
 LOSS = 0.05  # of the stream: the ports change once, and until then nothing comes in
-OUR_RELAY = "[plugins.peer-relay]\nenabled = true\n"
 NATS = {"one": Nat.NONE, "two": Nat.NONE}
 RANDOM_PORTS = """\
 table ip home {
@@ -42,7 +41,7 @@ def randomise(lab: Lab) -> None:
 
 
 def test_discovery_and_wireguard_leave_with_the_port_that_the_relay_has_bound() -> None:
-    with relay_lab(NATS, relay_settings=OUR_RELAY, prepare=randomise) as lab:
+    with relay_lab(NATS, prepare=randomise) as lab:
         one, two = lab.boxes["one"], lab.boxes["two"]
         stream = start_stream(one.site.box, mesh_v4(two), patient(SETTLING))
         await_path(lab, "relay")

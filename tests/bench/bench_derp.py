@@ -2,14 +2,20 @@
 
 The time is the relay's, user and system, because on a shared machine wall time
 says more about the neighbours. Traffic is 1400-octet packets over TLS on the
-loopback interface, from senders that never wait. Who was the slowest part is
-told by how much of a core each side used. Two ways of sending: many packets
-per TLS record, and one, which is what official clients do.
+loopback interface, from a generator in C (compiled here, with gcc and OpenSSL)
+that checks each packet's sender, size and order. Two ways of sending: many
+packets per TLS record, and one, which is what official clients do.
+
+The yardstick is the least that any relay must do in this interpreter: open and
+seal the same octets in full TLS records, without a socket. How the relay
+compares with it says what the code is worth whatever the machine is. The
+limits per core are what was asked for on a machine whose yardstick is 16.
 """
 
 from __future__ import annotations
 
-import os
+import ssl
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,93 +23,195 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 
 import msgspec
-from tests.bench.derp_load import BURST, PAYLOAD
+from tests.bench.derp_load import openings
 from tests.bench.figures import Figure, finish
 
-SECONDS = 3.0  # of sending in each case
-IDLE_CLIENTS = 100
-NEARLY = 0.9  # of a core: the relay had no more to give
-_TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+from gatepost.net.own_certificate import own_certificate
+from gatepost.net.tls import Insecure, client_context, server_context, utc_now
+
+SECONDS = 2.0  # of measuring in each case
+MANY = 46  # packets in a write: four full TLS records
+IDLE_CLIENTS = 200
+HALF = 0.5
+TWICE = 2.0
+HERE = Path(__file__).parent
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What a process of clients reports."""
+    """What the generator reports; delays in milliseconds."""
 
-    packets: int
-    cpu: float  # seconds
+    seconds: float
+    gigabits: float
+    server_cpu: float  # seconds
+    own_cpu: float
+    p50: float
+    p99: float
+    sent: int  # packets
+    received: int
+    wrong: int
+    disordered: int
+    withheld: int  # that the relay did not take in time, so that they were never sent
+
+    @property
+    def per_core(self) -> float:
+        return self.gigabits / max(self.server_cpu, 0.01)
+
+    @property
+    def rate(self) -> float:
+        return self.gigabits / self.seconds
 
 
 class Relayed(msgspec.Struct, frozen=True):
-    """What the relay reports: packets."""
+    """What the relay reports: packets; `most` is octets of memory at its peak."""
 
     received: int
     sent: int
     dropped: dict[str, int]
+    most: int = 0
 
 
 def main() -> int:
-    figures: list[Figure] = []
-    for clients in (2, 20):
-        for packets in (BURST, 1):
-            figures += _throughput(clients, packets)
-    figures.append(_memory())
+    with tempfile.TemporaryDirectory() as folder:
+        generator = _compiled(folder)
+        yardstick = _yardstick(folder)
+        figures = [Figure(name="yardstick: open and seal", value=yardstick, unit="Gbit/s")]
+        for clients, mode, packets, limit in (
+            (2, "pairs", MANY, 5.0),
+            (20, "pairs", MANY, 5.0),
+            (200, "pairs", MANY, 5.0),
+            (2, "pairs", 1, 1.5),
+            (20, "pairs", 1, 1.5),
+            (200, "pairs", 1, 1.5),
+            (100, "mesh", MANY, 3.0),
+        ):
+            load, _ = _run(folder, generator, clients, mode, packets, 0.0)
+            name = _name(clients, mode, packets)
+            figures += [
+                Figure(
+                    name=f"per core, {name}",
+                    value=load.per_core,
+                    unit="Gbit/s",
+                    limit=limit,
+                    wanted="at least",
+                ),
+                Figure(name="  part of the yardstick", value=load.per_core / yardstick, unit=""),
+            ]
+            if (clients, packets) == (20, 1):
+                figures += _delay(folder, generator, load.rate)
+                figures += _overload(folder, generator, load)
+        figures.append(_memory(folder))
     return finish(figures)
 
 
-def _throughput(clients: int, packets: int) -> list[Figure]:
-    pairs = clients // 2
-    with tempfile.TemporaryDirectory() as folder, _start("server", folder) as server:
-        port = _line(server)
-        with (
-            _start("receive", port, str(pairs)) as receiver,
-            _start("send", port, str(pairs), str(SECONDS), str(packets)) as sender,
-        ):
-            for process in (receiver, sender):
-                _line(process)
-            before, began = _processor(server), time.monotonic()
-            for process in (receiver, sender):
-                _go(process)
-            sent = msgspec.json.decode(_line(sender), type=Load)
-            busy = (_processor(server) - before) / (time.monotonic() - began)
-            got = msgspec.json.decode(_line(receiver), type=Load)
-            used = _processor(server) - before
-        _go(server)
-        relayed = msgspec.json.decode(_line(server), type=Relayed)
-    if relayed.received != sent.packets or relayed.sent != got.packets:
-        raise SystemExit(f"packets are missing: {sent} {relayed} {got}")
-    name = f"{clients} clients, {'many packets' if packets > 1 else 'one packet'} a record"
-    _explain(name, busy, sent, got)
-    lost = 100 * (1 - relayed.sent / relayed.received)
-    gigabits = got.packets * PAYLOAD * 8 / 1e9
+def _name(clients: int, mode: str, packets: int) -> str:
+    how = "many packets a record" if packets > 1 else "one packet a record"
+    return f"{clients} clients in {'pairs' if mode == 'pairs' else 'a mesh'}, {how}"
+
+
+def _delay(folder: str, generator: str, rate: float) -> list[Figure]:
+    """Offer half of what was carried a moment ago."""
+    load, _ = _run(folder, generator, 20, "pairs", 1, rate * HALF)
     return [
-        Figure(name=f"relayed per core, {name}", value=gigabits / used, unit="Gbit/s"),
-        Figure(name=f"lost, {name}", value=lost, unit="%"),
+        Figure(name="delay at half load, median", value=load.p50, unit="ms"),
+        Figure(name="delay at half load, 99 %", value=load.p99, unit="ms"),
     ]
 
 
-def _explain(name: str, busy: float, sent: Load, got: Load) -> None:
-    slowest = "the relay" if busy > NEARLY else "the senders, the receivers or the machine"
+def _overload(folder: str, generator: str, carried: Load) -> list[Figure]:
+    """Offer twice what was carried: as much comes through, and what is lost is known."""
+    load, relayed = _run(folder, generator, 20, "pairs", 1, carried.rate * TWICE)
+    unexplained = load.sent - load.received - sum(relayed.dropped.values())
+    kept = load.per_core / carried.per_core
+    return [
+        Figure(
+            name="per core at twice the load, against saturation",
+            value=kept,
+            unit="",
+            limit=0.8,
+            wanted="at least",
+        ),
+        Figure(name="delay at twice the load, 99 %", value=load.p99, unit="ms"),
+        Figure(name="lost without a reason", value=unexplained, unit="packets", limit=0),
+        Figure(name="memory at twice the load", value=relayed.most / 2**20, unit="MiB", limit=150),
+    ]
+
+
+def _run(  # a case has that many sides
+    folder: str, generator: str, clients: int, mode: str, packets: int, gigabits: float
+) -> tuple[Load, Relayed]:
+    said = Path(folder) / "openings"
+    said.write_bytes(openings(clients))
+    with _start("server", folder) as server:
+        port = _line(server)
+        arguments = (port, clients, mode, packets, gigabits * 1000, SECONDS, server.pid, said)
+        done = subprocess.run(
+            (generator, *map(str, arguments)), stdout=PIPE, check=True, timeout=120
+        )
+        load = msgspec.json.decode(done.stdout, type=Load)
+        most = _memory_of(server, "VmHWM")
+        _go(server)
+        relayed = msgspec.json.decode(_line(server), type=Relayed)
+    if load.wrong or load.disordered:
+        raise SystemExit(f"the relay delivered something else than was sent: {load}")
+    _explain(_name(clients, mode, packets), gigabits, load, relayed)
+    return load, msgspec.structs.replace(relayed, most=most)
+
+
+def _explain(name: str, offered: float, load: Load, relayed: Relayed) -> None:
+    what = f"offered {offered:.2f} Gbit/s" if offered else "as fast as it goes"
+    lost = {reason: count for reason, count in relayed.dropped.items() if count}
     print(
-        f"{name}: the relay used {busy:.2f} of a core, senders {sent.cpu / SECONDS:.2f}, "
-        f"receivers {got.cpu / SECONDS:.2f}; slowest was {slowest}; "
-        f"{got.packets * PAYLOAD * 8 / 1e9 / SECONDS:.2f} Gbit/s by the clock"
+        f"{name}, {what}: {load.rate:.2f} Gbit/s by the clock, "
+        f"{load.server_cpu / load.gigabits:.2f} CPU-seconds per Gbit, "
+        f"relay {load.server_cpu / load.seconds:.2f} of a core, "
+        f"generator {load.own_cpu / load.seconds:.2f}, delay {load.p50:.1f} and {load.p99:.1f} ms, "
+        f"withheld {load.withheld}, missing {load.sent - load.received}, dropped {lost}",
+        flush=True,
     )
 
 
-def _memory() -> Figure:
-    with tempfile.TemporaryDirectory() as folder, _start("server", folder) as server:
+def _yardstick(folder: str) -> float:
+    """Return how many Gbit/s of full records one core opens and seals again."""
+    own = own_certificate(Path(folder) / "yardstick.pem", ("x",), utc_now())
+    there, here = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = server_context(own.path).wrap_bio(there, here, server_side=True)
+    client = client_context(Insecure("")).wrap_bio(here, there)
+    for side in (client, server, client, server, client):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+    piece = bytes(16 << 10)
+    octets, began = 0, time.process_time()
+    while time.process_time() - began < 0.5:
+        for _ in range(100):
+            client.write(piece)
+            octets += len(server.read(len(piece)))
+    return octets * 8 / 1e9 / (time.process_time() - began)
+
+
+def _memory(folder: str) -> Figure:
+    """Return what an idle client costs, by the difference that two hundred make."""
+    with _start("server", folder) as server:
         port = _line(server)
         with _start("idle", port, "4") as first:
             _line(first)
-            before = _resident(server)
+            before = _memory_of(server, "VmRSS")
             with _start("idle", port, str(IDLE_CLIENTS)) as clients:
                 _line(clients)
-                each = (_resident(server) - before) / IDLE_CLIENTS / 1024
+                each = (_memory_of(server, "VmRSS") - before) / IDLE_CLIENTS / 1024
                 _end(clients)
             _end(first)
         _end(server)
-    return Figure(name="memory per idle client", value=each, unit="KiB")
+    return Figure(name="memory per idle client", value=each, unit="KiB", limit=40)
+
+
+def _compiled(folder: str) -> str:
+    made = f"{folder}/derp_generator"
+    source = str(HERE / "derp_generator.c")
+    command = ("gcc", "-O2", "-Wall", "-Wextra", "-o", made, source, "-lssl", "-lcrypto")
+    subprocess.run(command, check=True, timeout=60)
+    return made
 
 
 def _start(*arguments: str) -> Popen[str]:
@@ -131,15 +239,13 @@ def _end(process: Popen[str]) -> None:
     _line(process)
 
 
-def _processor(process: Popen[str]) -> float:
-    """Return seconds of user and system time."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def _resident(process: Popen[str]) -> int:
-    """Return octets of memory in use."""
-    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * _PAGE
+def _memory_of(process: Popen[str], what: str) -> int:
+    """Return octets: VmRSS is now, VmHWM the most there ever was."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == what:
+            return int(value.split()[0]) * 1024
+    raise SystemExit(f"process {process.pid} has no {what}")
 
 
 if __name__ == "__main__":

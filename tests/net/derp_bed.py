@@ -76,11 +76,11 @@ class Bed:
 
     @contextlib.asynccontextmanager
     async def greeted(
-        self, private: NodePrivate
+        self, private: NodePrivate, mesh_key: str = ""
     ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """Connect and be admitted; what comes then is the test's to read, or not."""
         async with self.raw() as (reader, writer), asyncio.timeout(10):
-            await greet(private, reader, writer)
+            await greet(private, reader, writer, mesh_key)
             yield reader, writer
 
 
@@ -107,10 +107,13 @@ def _ignore(source: NodePublic, payload: bytes) -> None:
 
 
 async def greet(
-    private: NodePrivate, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    private: NodePrivate,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    mesh_key: str = "",
 ) -> None:
     """Go through the greeting on a raw connection."""
-    session = DerpSession(private, host=HOST, nonce=bytes(24), on_packet=_ignore)
+    session = DerpSession(private, host=HOST, nonce=bytes(24), on_packet=_ignore, mesh_key=mesh_key)
     writer.write(session.begin())
     events: list[object] = []
     while not any(isinstance(event, Ready) for event in events):

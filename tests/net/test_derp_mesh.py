@@ -81,7 +81,8 @@ async def test_a_server_that_dies_takes_its_clients_along_and_is_dialled_again(
         async with (
             relaying(tmp_path / "b", number=98, mesh_key=KEY) as b,
             linked(b, 98, [a]),
-            joined(b, 2) as two,linked(a, 99, [b]) as links
+            joined(b, 2) as two,
+            linked(a, 99, [b]) as links,
         ):
             await eventually(lambda: a.server.counters().distant >= 1)
             await eventually(lambda: b.server.counters().distant >= 1)

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 CONNECT_BUDGET = 5.0  # seconds, TCP to the end of the greeting
 FIRST_RETRY = 0.5  # seconds
 LONGEST_RETRY = 15.0  # seconds
+STABLE = 5.0  # seconds a connection lives before it counts as a success
 CHECK = 10.0  # seconds between looks whether the other side is still there
 _HINT = "; is the mesh key the same on both sides?"
 
@@ -99,6 +100,7 @@ class MeshLink:
                 link = await self._open()
         except TimeoutError as error:
             raise UnreachableError(f"did not finish in {CONNECT_BUDGET:.0f} s") from error
+        since = asyncio.get_running_loop().time()
         try:
             while not (await asyncio.wait((link.ended,), timeout=CHECK))[0]:
                 if asyncio.get_running_loop().time() - link.heard > READ_TIMEOUT:
@@ -106,7 +108,13 @@ class MeshLink:
         finally:
             link.close("not needed any more")
             self._forget()
-        self._say(link.ended.result())
+        if self._is_self:
+            return
+        lived = asyncio.get_running_loop().time() - since
+        if lived > STABLE:
+            self._backoff.reset()
+        # derper takes a wrong key for a client's, and closes at the first word that needs it
+        self._say(link.ended.result() + ("" if lived > STABLE else _HINT))
 
     async def _open(self) -> DerpLink:
         clock = asyncio.get_running_loop().time
@@ -160,7 +168,6 @@ class MeshLink:
             return
         self._neighbour = self._relay.neighbour(server, self)
         self._problem = ""
-        self._backoff.reset()
         self.write(write_frame(WatchPeers()))
         log.info("mesh: connected to %s", self._node.host)
 

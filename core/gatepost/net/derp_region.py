@@ -211,6 +211,7 @@ class RegionClient:
                 host=node.host,
                 nonce=self._use.random(24),
                 on_packet=self._on_packet,
+                ideal=_ideal_instead_of(node, self.region),
             )
             return DerpLink(session, self._on_event, self._on_block, self._use.clock)
 
@@ -265,6 +266,12 @@ class RegionClient:
     def _note_preference(self) -> None:
         if self._link is not None:
             self._link.write(write_frame(NotePreferred(self._home)))
+
+
+def _ideal_instead_of(node: DerpNode, region: DerpRegion) -> str:
+    """Name the region's first server if this is another: the servers count who is elsewhere."""
+    first = next((n for n in region.nodes if not n.stun_only), node)
+    return "" if first.name == node.name else first.name
 
 
 def _same_place(one: DerpNode, other: DerpNode) -> bool:

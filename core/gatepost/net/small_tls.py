@@ -18,15 +18,22 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 log = logging.getLogger(__name__)
 
-HANDSHAKE_TIMEOUT = 10.0  # seconds
-SHUTDOWN_TIMEOUT = 5.0  # seconds until a reader that takes nothing misses our good-bye
 READ_SIZE = 256 << 10  # octets of TLS that one turn reads from one connection at most
 PIECE = 64 << 10  # octets that go through OpenSSL's memory at once: it never gives any back
 RECORD = 16 << 10  # octets in a TLS record, RFC 8446 5.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """Seconds: for the handshake, and until a reader that takes nothing misses our good-bye."""
+
+    handshake: float = 10.0
+    shutdown: float = 5.0
 
 
 class _ReadInto(Protocol):
@@ -47,10 +54,15 @@ class TlsConnection(asyncio.BufferedProtocol):
     """The server's side of one connection, between its socket and what `make` returns."""
 
     def __init__(
-        self, make: Callable[[], asyncio.Protocol], context: ssl.SSLContext, memory: TlsMemory
+        self,
+        make: Callable[[], asyncio.Protocol],
+        context: ssl.SSLContext,
+        memory: TlsMemory,
+        patience: Patience,
     ) -> None:
         self._make = make
         self._memory = memory
+        self._patience = patience
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -61,13 +73,14 @@ class TlsConnection(asyncio.BufferedProtocol):
         self._paused = False
         self._ended = False  # the other side has said good-bye
         self.closing = False
+        self.lost = False
 
     # --- asyncio's side, below ------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise
         self._below = transport
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(HANDSHAKE_TIMEOUT, self._below.abort)
+        self._timer = loop.call_later(self._patience.handshake, self._below.abort)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's signature
         return self._memory.sealed
@@ -84,6 +97,7 @@ class TlsConnection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self.lost = True
         if self._shaken:
             self._above.owner.connection_lost(exc)
 
@@ -120,7 +134,7 @@ class TlsConnection(asyncio.BufferedProtocol):
             asyncio.get_running_loop().call_soon(self._after_pause)
 
     def finish(self) -> None:
-        """Say good-bye and close when everything was sent, or after `SHUTDOWN_TIMEOUT`."""
+        """Say good-bye and close when everything was sent, or when patience ends."""
         if self.closing:
             return
         self.closing = True
@@ -131,7 +145,8 @@ class TlsConnection(asyncio.BufferedProtocol):
         self._send()
         self._below.close()
         self._stop_timer()
-        self._timer = asyncio.get_running_loop().call_later(SHUTDOWN_TIMEOUT, self._below.abort)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._patience.shutdown, self._below.abort)
 
     # --- records ------------------------------------------------------------------
     def _on_sealed(self) -> None:
@@ -252,7 +267,8 @@ class TlsTransport(asyncio.Transport):
 
     def abort(self) -> None:
         self._connection.closing = True
-        self._below.abort()
+        if not self._connection.lost:  # asyncio's transport has no loop any more then
+            self._below.abort()
 
     def is_closing(self) -> bool:
         return self._connection.closing or self._below.is_closing()
@@ -286,8 +302,10 @@ class TlsTransport(asyncio.Transport):
 
 
 def over_tls(
-    make: Callable[[], asyncio.Protocol], context: ssl.SSLContext
+    make: Callable[[], asyncio.Protocol],
+    context: ssl.SSLContext,
+    patience: Patience = Patience(),  # frozen
 ) -> Callable[[], asyncio.BaseProtocol]:
     """Return a protocol factory for `create_server` (without `ssl`) that puts TLS below `make`."""
     memory = TlsMemory()
-    return lambda: TlsConnection(make, context, memory)
+    return lambda: TlsConnection(make, context, memory, patience)

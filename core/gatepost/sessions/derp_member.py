@@ -20,6 +20,7 @@ class RelayLimits:
 
     outbox: OutboxLimits = field(default_factory=OutboxLimits)
     clients: int = 10_000
+    gather: int = 4 << 20  # octets of a turn, over all, before they are written: what caches hold
     remembered: int = 4096  # peers a client sent to, who are told when it leaves
     rate: float = 0.0  # octets a second that one client may send; 0 is no limit
     burst: float = 256 << 10  # octets at once

@@ -54,6 +54,7 @@ class Relay:
         self._clients: dict[int, Client] = {}  # by id(): a connection, not a key
         self._mesh = Mesh()
         self._unflushed: list[Outbox] = []
+        self._gathered = 0  # octets in this turn
         self._keep_alives: list[tuple[float, int, Client]] = []
         self._joined = 0
         self._forwarded = 0
@@ -129,6 +130,9 @@ class Relay:
             self._note_speaker(client)
         if batch.runs:
             self._route(client, memoryview(buffer), batch.runs, now)
+            self._gathered += batch.used
+            if self._gathered >= self._limits.gather:
+                self.flush()
         for frame in batch.others:
             self._on_frame(client, frame, now)
         return batch.used
@@ -167,6 +171,7 @@ class Relay:
     def flush(self) -> None:
         """Write what this turn gathered; to be called soon after `wake`."""
         unflushed, self._unflushed = self._unflushed, []
+        self._gathered = 0
         for outbox in unflushed:
             outbox.flush()
 

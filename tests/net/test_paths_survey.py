@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 from tests.sessions.paths_world import make_random
@@ -137,7 +138,7 @@ async def test_where_udp_is_blocked_the_home_is_chosen_by_https() -> None:
     assert not ground.own.report.udp
     assert ground.own.home == 1
     assert ground.web.asked == 1
-    assert ground.published == 2
+    assert ground.published == 1
 
 
 async def test_https_is_not_asked_with_every_check() -> None:
@@ -150,6 +151,23 @@ async def test_https_is_not_asked_with_every_check() -> None:
     await ground.check()
 
     assert ground.web.asked == 2
+
+
+async def test_a_region_that_may_not_be_home_is_not_measured() -> None:
+    ground = Ground()
+    ground.survey.regions = (replace(REGIONS[0], may_be_home=False), *REGIONS[1:3])
+
+    assert await ground.check() == {2, 3}
+    assert ground.own.home in {2, 3}
+
+
+async def test_a_score_favours_a_region() -> None:
+    ground = Ground()
+    ground.is_blocked = True
+    ground.survey.regions = (*REGIONS[:3], replace(REGIONS[3], score=0.1))
+    await ground.check()
+
+    assert ground.own.home == 4
 
 
 async def test_a_look_at_everything_includes_captive_portals() -> None:

@@ -37,6 +37,14 @@ def node(number: int, **fields: Any) -> wire.MapNode:  # fields of MapNode
     return msgspec.structs.replace(plain, **fields)
 
 
+RELAYS = DerpMap(
+    regions={
+        "1": DerpRegion(region_id=1, nodes=(DerpNode(name="n", region_id=1, host_name="h"),)),
+        "2": None,
+    }
+)
+
+
 def state(*peers: wire.MapNode, **fields: Any) -> MapState:  # fields of MapResponse
     fresh = MapState()
     fresh.apply(wire.MapResponse(node=node(100), peers=peers, **fields))
@@ -288,61 +296,13 @@ def test_users_add_up() -> None:
     assert read(of).domain == "mesh.example"
 
 
-def test_a_relay_map_replaces_the_one_before() -> None:
-    def relays(*numbers: int) -> DerpMap:
-        return DerpMap(regions={str(n): DerpRegion(region_id=n) for n in numbers})
-
-    of = state(derp_map=relays(2, 1))
-    assert [r.id for r in read(of).derp] == [1, 2]
-    of.apply(wire.MapResponse(derp_map=DerpMap()))
-    assert [r.id for r in read(of).derp] == [1, 2]
-    of.apply(wire.MapResponse(derp_map=relays(3)))
-
-    assert [r.id for r in read(of).derp] == [3]
-
-
-def relay(**fields: Any) -> DerpMap:  # fields of DerpNode
-    one = DerpNode(name="n", region_id=1, host_name="h", **fields)
-    return DerpMap(regions={"1": DerpRegion(region_id=1, nodes=(one,)), "2": None})
-
-
-def test_a_relay_has_the_usual_ports_unless_it_says_otherwise() -> None:
-    [usual] = read(state(derp_map=relay(ipv4="none", ipv6="2001:db8::1"))).derp[0].nodes
-    special = relay(derp_port=1, stun_port=-1, ipv4="192.0.2.1")
-    [other] = read(state(derp_map=special)).derp[0].nodes
-
-    assert (usual.port, usual.stun_port, usual.address_v4) == (443, 3478, None)
-    assert usual.address_v6 == ip_address("2001:db8::1")
-    assert (other.port, other.stun_port) == (1, -1)
-    assert other.address_v4 == ip_address("192.0.2.1")
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"derp_port": 65536}, {"stun_port": -2}, {"ipv4": "x"}, {"ipv4": "::1"}, {"ipv6": "1.2.3.4"}],
-    ids=str,
-)
-def test_a_malformed_relay_region_is_left_out_and_named(wrong: dict[str, Any]) -> None:
-    of = state(derp_map=relay(**wrong))
-
-    assert read(of).derp == ()
-    assert of.problems[0].startswith("relay region 1: ")
-
-
-def test_a_region_under_another_number_is_left_out() -> None:
-    of = state(derp_map=DerpMap(regions={n: DerpRegion(region_id=0) for n in ("5", "0")}))
-
-    assert read(of).derp == ()
-    assert len(of.problems) == 2
-
-
 # --- what is kept over a restart ------------------------------------------------------------------
 
 
 def test_what_is_dumped_loads_into_the_same_netmap() -> None:
     before = state(
         node(1, cap_map={"c": ["v"]}, online=True), node(2, allowed_ips=()),
-        packet_filters={"a": (rule("cap:c"),), "b": ()}, derp_map=relay(), domain="d",
+        packet_filters={"a": (rule("cap:c"),), "b": ()}, derp_map=RELAYS, domain="d",
         user_profiles=(wire.UserProfile(id=1, login_name="l"),),
         dns_config=wire.DnsConfig(domains=("d",)),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gatepost.errors import Malformed
 from gatepost.model.keys import DiscoPublic, MachinePublic, NodePublic
-from gatepost.wire.derp_map import DerpMap, DerpNode, DerpRegion
+from gatepost.wire.derp_map import DerpMap, DerpNode, DerpRegion, HomeParams
 from gatepost.wire.go_json import Message, go_name, read_json, write_json
 from gatepost.wire.hostinfo import Hostinfo, NetInfo, Service
 from gatepost.wire.map_reader import read_map
@@ -88,8 +88,9 @@ GOLDEN: list[tuple[Message, dict[str, Any]]] = [
     ),
     (
         MapResponse(
-            derp_map=DerpMap(omit_default_regions=True, regions={"900": DerpRegion(
-                region_id=900, nodes=(DerpNode(
+            derp_map=DerpMap(omit_default_regions=True, home_params=HomeParams(
+                region_score={"900": 0.5}), regions={"900": DerpRegion(
+                region_id=900, no_measure_no_home=True, nodes=(DerpNode(
                     name="n", region_id=900, host_name="h", cert_name="c", ipv4="1.2.3.4",
                     stun_port=-1, derp_port=1, insecure_for_tests=True, can_port80=True),))}),
             packet_filters={"base": (), "old": None}, peers_removed=(7,),
@@ -98,8 +99,8 @@ GOLDEN: list[tuple[Message, dict[str, Any]]] = [
             ssh_policy={"rules": []},
         ),
         {
-            "DERPMap": {"omitDefaultRegions": True, "Regions": {"900": {
-                "RegionID": 900, "Nodes": [{
+            "DERPMap": {"omitDefaultRegions": True, "HomeParams": {"RegionScore": {"900": 0.5}},
+                "Regions": {"900": {"RegionID": 900, "NoMeasureNoHome": True, "Nodes": [{
                     "Name": "n", "RegionID": 900, "HostName": "h", "CertName": "c",
                     "IPv4": "1.2.3.4", "STUNPort": -1, "DERPPort": 1,
                     "InsecureForTests": True, "CanPort80": True}]}}},

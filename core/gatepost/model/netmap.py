@@ -175,10 +175,18 @@ class DerpNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DerpRegion:
+    """A place with relays that know each other.
+
+    Its latency is multiplied by `score` when a home is chosen: below 1 it is
+    favoured. One that may not be home is not measured either.
+    """
+
     id: int
     code: str
     name: str
     nodes: tuple[DerpNode, ...] = ()
+    score: float = 1.0
+    may_be_home: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from gatepost.model.netmap import MESH_V4, MESH_V6, DerpRegion, Endpoint, IPAddress
 from gatepost.net.path_ports import OwnEndpoint, OwnKind
 from gatepost.sessions.home import History, choose_home
-from gatepost.sessions.netcheck import Report
+from gatepost.sessions.netcheck import NO_LATENCIES, Report
 
 KEPT = 310.0  # seconds for which an address that a STUN server saw stays told
 
@@ -51,9 +51,13 @@ class OwnAddresses:
 
     def choose(self, regions: tuple[DerpRegion, ...]) -> None:
         """Choose the home among `regions` by the last report."""
-        usable = [r.id for r in regions if any(not n.stun_only for n in r.nodes)]
-        latencies = self.report.distances if self.report else {}
-        self.home = choose_home(self.home, usable, latencies, self.history.best())
+        usable = [r for r in regions if r.may_be_home and any(not n.stun_only for n in r.nodes)]
+        known = [r.id for r in usable]
+        measured = self.report.distances if self.report else NO_LATENCIES
+        latencies = {r.id: measured[r.id] * r.score for r in usable if r.id in measured}
+        best = self.history.best()
+        recent = {r.id: best[r.id] * r.score for r in usable if r.id in best}
+        self.home = choose_home(self.home, known, latencies, recent)
 
     def set_mapped(self, endpoints: tuple[Endpoint, ...]) -> None:
         """Take the addresses that a router forwards to us (port mapping); none when it ended."""

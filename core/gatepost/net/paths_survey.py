@@ -73,17 +73,18 @@ class Survey:
     ) -> Report:
         """Do one check; `grace` is seconds after the first answer."""
         epoch = self._epoch
-        known = frozenset(r.id for r in self.regions)
+        known = self._known()
         is_full = full or self._is_full_due()
         asked = regions_to_ask(known, self._own.home, self._own.history.best(), full=is_full)
         if asked == known:
             self._full = self._clock(), epoch, known
         regions = [r for r in self.regions if r.id in asked]
         report = await self._stun.check(regions, grace=grace, hairpin=hairpin)
-        self._take(report, epoch)
         if not report.udp and regions:
             report = replace(report, https=await self._by_https(epoch, anew=full))
-            self._take(report, epoch)
+        if epoch == self._epoch:
+            self._own.take(report, self.regions, self._clock())
+            self._publish()
         return report
 
     async def examine(self) -> tuple[Report, bool | None]:
@@ -108,28 +109,26 @@ class Survey:
             except TimeoutError:
                 continue
 
-    def _take(self, report: Report, epoch: int) -> None:
-        """Take what a check found, unless it was in another network."""
-        if epoch == self._epoch:
-            self._own.take(report, self.regions, self._clock())
-            self._publish()
-
     async def _by_https(self, epoch: int, *, anew: bool) -> Mapping[int, float]:
         """Return latencies by HTTPS; they cost the relays TLS, so not with every check."""
         if not anew and self._https is not None:
             when, where, known = self._https
             if where == epoch and self._clock() - when < REMEMBERED:
                 return known
-        measured = await self._http.latencies(self.regions)
+        measured = await self._http.latencies([r for r in self.regions if r.may_be_home])
         self._https = self._clock(), epoch, measured
         return measured
+
+    def _known(self) -> frozenset[int]:
+        """Return the regions that may be measured."""
+        return frozenset(r.id for r in self.regions if r.may_be_home)
 
     def _is_full_due(self) -> bool:
         """Say whether the last full check is too old, or was of another network or other relays."""
         if self._full is None or self._own.report is None or not self._own.report.udp:
             return True
         when, epoch, known = self._full
-        is_other = (epoch, known) != (self._epoch, frozenset(r.id for r in self.regions))
+        is_other = (epoch, known) != (self._epoch, self._known())
         return is_other or self._clock() - when >= REMEMBERED
 
     def _interval(self) -> float:

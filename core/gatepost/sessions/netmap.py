@@ -9,12 +9,14 @@ from __future__ import annotations
 from datetime import datetime
 from types import MappingProxyType
 
+import msgspec
+
 from gatepost.errors import Malformed
 from gatepost.model.netmap import DerpRegion, FilterRule, Grant, NetMap, Node
 from gatepost.sessions.netmap_filter import names_capabilities, parse_filters, parse_grants
 from gatepost.sessions.netmap_nodes import parse_node, parse_region
 from gatepost.sessions.netmap_peers import PeerTable, Problems
-from gatepost.wire.derp_map import DerpMap
+from gatepost.wire.derp_map import DerpMap, HomeParams
 from gatepost.wire.derp_map import DerpRegion as WireRegion
 from gatepost.wire.go_json import write_json
 from gatepost.wire.map_reader import read_map
@@ -142,20 +144,29 @@ class _Relays:
         self.regions: tuple[DerpRegion, ...] = ()
 
     def apply(self, derp_map: DerpMap | None) -> None:
-        if derp_map is None or derp_map.regions is None:
+        """Take a new map; without regions it may still bring other scores for those we have."""
+        if derp_map is None or (derp_map.regions is None and derp_map.home_params is None):
             return
+        old = self.wire or DerpMap()
+        self.wire = msgspec.structs.replace(
+            derp_map,
+            regions=old.regions if derp_map.regions is None else derp_map.regions,
+            home_params=derp_map.home_params or old.home_params,
+        )
         self._problems.settle("relay region")
-        self.wire = derp_map
+        scores = (self.wire.home_params or HomeParams()).region_score or {}
         regions = (
-            self._read(key, wire) for key, wire in derp_map.regions.items() if wire is not None
+            self._read(key, wire, scores.get(key, 1.0))
+            for key, wire in (self.wire.regions or {}).items()
+            if wire is not None
         )
         self.regions = tuple(
             sorted((region for region in regions if region), key=lambda region: region.id)
         )
 
-    def _read(self, key: str, wire: WireRegion) -> DerpRegion | None:
+    def _read(self, key: str, wire: WireRegion, score: float) -> DerpRegion | None:
         try:
-            return parse_region(key, wire)
+            return parse_region(key, wire, score)
         except Malformed as error:
             self._problems.report(f"relay region {key}", str(error))
             return None

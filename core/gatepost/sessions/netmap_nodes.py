@@ -145,8 +145,11 @@ def read_capabilities(cap_map: netmap.CapMap | None) -> MappingProxyType[str, tu
     )
 
 
-def parse_region(key: str, wire: derp_map.DerpRegion) -> DerpRegion:
-    """Read a relay region, which stands under `key` in the map."""
+def parse_region(key: str, wire: derp_map.DerpRegion, score: float = 1.0) -> DerpRegion:
+    """Read a relay region, which stands under `key` in the map.
+
+    A score that is not above 0 counts as none, as in the official client.
+    """
     if key != str(wire.region_id) or not 0 < wire.region_id <= _REGION_LIMIT:
         raise Malformed(f"relay region {wire.region_id} stands under the key {key!r}")
     return DerpRegion(
@@ -154,6 +157,8 @@ def parse_region(key: str, wire: derp_map.DerpRegion) -> DerpRegion:
         code=wire.region_code,
         name=wire.region_name,
         nodes=tuple(_derp_node(node) for node in wire.nodes or ()),
+        score=score if score > 0 else 1.0,
+        may_be_home=not wire.no_measure_no_home,
     )
 
 

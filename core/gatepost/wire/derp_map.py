@@ -32,12 +32,20 @@ class DerpRegion(Message, frozen=True, kw_only=True):
     region_name: str = ""
     latitude: float = 0.0
     longitude: float = 0.0
-    avoid: bool = False
+    avoid: bool = False  # what it meant was never clear; `no_measure_no_home` took its place
+    no_measure_no_home: bool = False
     nodes: tuple[DerpNode, ...] | None = None
 
 
-class DerpMap(Message, frozen=True, kw_only=True):
-    """`regions` None is unchanged; its keys are decimal region ids."""
+class HomeParams(Message, frozen=True, kw_only=True):
+    """How to choose a home. A region's latency is multiplied by its score, if it has one."""
 
+    region_score: dict[str, float] | None = None
+
+
+class DerpMap(Message, frozen=True, kw_only=True):
+    """`regions` or `home_params` None is unchanged; their keys are decimal region ids."""
+
+    home_params: HomeParams | None = None
     regions: dict[str, DerpRegion | None] | None = None
     omit_default_regions: bool = field(default=False, name="omitDefaultRegions")

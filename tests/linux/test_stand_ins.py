@@ -299,6 +299,20 @@ def test_the_same_place_has_the_same_stand_in_after_a_restart(bed: Bed, version:
     assert run_inside(bed.box, work) == (frozenset({"wan0"}), first)
 
 
+def test_what_an_earlier_daemon_left_goes_with_the_first_stand_in(bed: Bed, version: int) -> None:
+    open_place(bed, version)
+
+    async def work(netlink: Netlink) -> Endpoint:
+        here = Here(netlink)
+        await here.stand_ins.start()
+        return await here.open(RELAY[version], VNI + 1)
+
+    there = run_inside(bed.box, work)
+    routes = bed.box.run("ip", "-json", f"-{version}", "route", "show", "table", "53")
+
+    assert [r["dst"] for r in json.loads(routes)] == [str(there.address)]
+
+
 def test_programs_that_were_deleted_by_hand_are_filled_again(
     bed: Bed, version: int, talk: tuple[socket.socket, socket.socket]
 ) -> None:

@@ -21,8 +21,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -65,6 +66,14 @@ class Course:
     source: IPAddress | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """What is read once for all stand-ins: devices by index, and our programs on them."""
+
+    links: Mapping[int, Link]
+    attached: tuple[tc.Attached, ...]
+
+
 @dataclass(slots=True)
 class _StandIn:
     address: IPAddress
@@ -105,7 +114,7 @@ class StandIns:
         """
         async with self._lock:
             try:
-                return await self._open(server, vni)
+                return await self._open(server, vni, await self._look())
             except OSError as error:
                 log.debug("no stand-in for %s, VNI %d: %s", server, vni, error)
                 return None
@@ -120,7 +129,7 @@ class StandIns:
                 if name in self._maps:
                     self._maps[name].drop(key)
             try:
-                await self._netlink.write([_route(gone, new=False)])
+                await self._netlink.write([_removal(gone.address)])
             except OSError as error:  # the device is gone, and the route with it
                 log.debug("route of %s: %s", stand_in, error)
 
@@ -148,9 +157,14 @@ class StandIns:
         async with self._lock:
             self._look_for_batches()
             broken = set[Endpoint]()
+            try:
+                machine = await self._look()
+            except OSError as error:
+                log.debug("stand-ins: %s", error)
+                return frozenset()  # nothing is known, so nothing is said
             for known in tuple(self._stand_ins.values()):
                 try:
-                    if await self._open(known.server, known.vni) is not None:
+                    if await self._open(known.server, known.vni, machine) is not None:
                         continue
                 except OSError as error:
                     log.debug("stand-in for %s: %s", known.server, error)
@@ -189,21 +203,25 @@ class StandIns:
 
     # --- how ---------------------------------------------------------------------------
 
-    async def _open(self, server: Endpoint, vni: int) -> Endpoint | None:
+    async def _look(self) -> _Machine:
+        attached = [a for a in await tc.read_attached(self._netlink) if a.object == OBJECT]
+        return _Machine(await all_links(self._netlink), tuple(attached))
+
+    async def _open(self, server: Endpoint, vni: int, machine: _Machine) -> Endpoint | None:
         if self.trouble:
             return None
-        course = await find_course(self._netlink, server.address)
+        course = await find_course(self._netlink, server.address, machine.links)
         if course is None:
             return None
         if course.link.name not in self.devices:
             self.devices |= {course.link.name}
             self._wish()
-        if not await self._use_maps(course.link.index):
+        if not await self._use_maps(course.link.index, machine.attached):
             return None
         stand_in = self._find(server, vni, course)
         if stand_in.address not in self._stand_ins or stand_in.course != course:
             stand_in.course = course
-            await self._netlink.write([_route(stand_in, new=True)])
+            await self._netlink.write([_route(stand_in)])
             self._stand_ins[stand_in.address] = stand_in
         self._put(stand_in)
         return Endpoint(stand_in.address, RELAY_PORT)
@@ -221,13 +239,13 @@ class StandIns:
                 return known
             number += 1
 
-    async def _use_maps(self, index: int) -> bool:
+    async def _use_maps(self, index: int, attached: tuple[tc.Attached, ...]) -> bool:
         """Find the maps of the programs on a device; say whether both directions have them.
 
-        Programs that were taken off and put on again may have other maps: they are filled.
+        Programs that were taken off and put on again may have other maps: they are
+        filled. What an earlier daemon left in the maps and the table of routes goes.
         """
-        attached = await tc.read_attached(self._netlink)
-        here = [a for a in attached if a.object == OBJECT and a.index == index]
+        here = [a for a in attached if a.index == index]
         if {a.direction for a in here} != {"in", "out"}:
             return False
         maps: dict[str, bpf.BpfMap] = {}
@@ -249,7 +267,22 @@ class StandIns:
             maps[name].drop_all(maps[name].items())
         for known in self._stand_ins.values():
             self._put(known)
+        await self._netlink.write(await self._strange_routes())
         return True
+
+    async def _strange_routes(self) -> list[Request]:
+        """Return what takes away the routes in our table that are of no stand-in."""
+        found: list[Request] = []
+        for family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                messages = await self._netlink.ask(rtnetlink.get_routes(family, STAND_IN_TABLE))
+            except FileNotFoundError:
+                continue  # nobody ever put a route into this table
+            for message in messages:
+                address = rtnetlink_address(RoutingMessage(message).text("RTA_DST"))
+                if address is not None and address not in self._stand_ins:
+                    found.append(_removal(address))
+        return found
 
     def _look_for_batches(self) -> None:
         """Give up where WireGuard sends batches (UDP_SEGMENT), whose packets cannot be wrapped."""
@@ -263,10 +296,11 @@ class StandIns:
                 self._maps[name].put(key, value)
 
 
-async def find_course(netlink: Netlink, server: IPAddress) -> Course | None:
+async def find_course(
+    netlink: Netlink, server: IPAddress, links: Mapping[int, Link]
+) -> Course | None:
     """Ask the kernel how it reaches a relay; None when that is this machine."""
     messages = await netlink.ask(rtnetlink.get_route_to(server, MARK))
-    links = await all_links(netlink)
     for message in messages:
         route = RoutingMessage(message)
         link = links.get(route.number("RTA_OIF") or 0)
@@ -308,21 +342,10 @@ def _programs(device: str) -> tuple[TrafficProgram, ...]:
     )
 
 
-def _route(stand_in: _StandIn, *, new: bool) -> Request:
+def _route(stand_in: _StandIn) -> Request:
     address, course = stand_in.address, stand_in.course
-    fields = {
-        "family": rtnetlink.family_of(address.version),
-        "dst_len": address.max_prefixlen,
-        "table": STAND_IN_TABLE,
-        "proto": ROUTE_PROTOCOL,
-        "scope": rtnetlink.SCOPE_UNIVERSE if new else rtnetlink.SCOPE_NOWHERE,
-        "type": _UNICAST,
-        "flags": _ON_LINK if course.gateway else 0,
-    }
-    attributes: list[tuple[str, object]] = [("RTA_DST", str(address))]
-    about = f"route of {address}"
-    if not new:
-        return routing_request(RoutingType.DELETE_ROUTE, 0, fields, attributes, about=about)
+    fields, attributes = _route_head(address)
+    fields["flags"] = _ON_LINK if course.gateway else 0
     if course.gateway is None and address.version == 4:  # noqa: PLR2004  # IPv6 routes have no scope
         fields["scope"] = rtnetlink.SCOPE_LINK
     attributes.append(("RTA_OIF", course.link.index))
@@ -330,7 +353,27 @@ def _route(stand_in: _StandIn, *, new: bool) -> Request:
         attributes.append(("RTA_GATEWAY", str(course.gateway)))
     if course.source is not None:
         attributes.append(("RTA_PREFSRC", str(course.source)))
+    about = f"route of {address}"
     return routing_request(RoutingType.NEW_ROUTE, CREATE | REPLACE, fields, attributes, about=about)
+
+
+def _removal(address: IPAddress) -> Request:
+    fields, attributes = _route_head(address)
+    fields["scope"] = rtnetlink.SCOPE_NOWHERE
+    about = f"route of {address}"
+    return routing_request(RoutingType.DELETE_ROUTE, 0, fields, attributes, about=about)
+
+
+def _route_head(address: IPAddress) -> tuple[dict[str, int], list[tuple[str, object]]]:
+    fields = {
+        "family": rtnetlink.family_of(address.version),
+        "dst_len": address.max_prefixlen,
+        "table": STAND_IN_TABLE,
+        "proto": ROUTE_PROTOCOL,
+        "scope": rtnetlink.SCOPE_UNIVERSE,
+        "type": _UNICAST,
+    }
+    return fields, [("RTA_DST", str(address))]
 
 
 def _address(version: int, number: int) -> IPAddress:

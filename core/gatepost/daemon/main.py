@@ -53,6 +53,7 @@ from gatepost.hookspecs import Applier, Probe
 from gatepost.linux.addresses import Addresses
 from gatepost.linux.filters import Filters
 from gatepost.linux.firewalls import other_firewalls
+from gatepost.linux.held import HeldAddresses
 from gatepost.linux.interfaces import read_attachment
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.relay_forwarder import KernelForwarder
@@ -179,7 +180,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     api = LocalNode(
         in_force=in_force, inputs=inputs, control=control, reconciler=reconciler, wishes=wishes,
         carriers=carriers, wireguard=wireguard, port=me.port, notices=node.notices,
-        network=node.network, now=wall_clock,
+        network=node.network, now=wall_clock, relay=relaying.state,
         examine=lambda: check_network(carriers, port_mapping, wall_clock),
     )  # fmt: skip
     return node, api
@@ -275,6 +276,7 @@ def make_pair(
         addresses=surroundings.endpoints,
         on_change=on_change,
         port=me.port,
+        hold=HeldAddresses(me.port).hold,
     )
     for each in attach:
         each(paths)

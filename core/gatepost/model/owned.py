@@ -27,6 +27,7 @@ TC_PRIORITIES = range(5200, 5300)  # of our BPF programs on devices
 STAND_IN_PROGRAM_PRIORITY = 5220  # puts a relay's header on WireGuard's packets
 RELAY_PRIORITY = 5210  # forwards for others; before the mesh's own packets are looked at
 NFT_TABLE = "gatepost"  # family inet: packet filter, forwarding, masquerade
+NFT_HELD_TABLE = "gatepost-held"  # family inet: packets kept from WireGuard; seldom there
 NFT_PATH_TABLE = "gatepost-path"  # family inet: disco and STUN steering
 SYSCTL_DIRECTORY = "gatepost"  # name of our file in sysctl.d, if any
 

@@ -34,6 +34,7 @@ from gatepost.net.path_ports import (
     RelayLink,
     Tunnel,
 )
+from gatepost.net.paths_held import Held, HoldAddresses, hold_nothing
 from gatepost.net.paths_info import make_info, make_ping_result, read_facts
 from gatepost.net.paths_mover import Mover
 from gatepost.net.paths_own import OwnAddresses
@@ -49,6 +50,7 @@ from gatepost.sessions.paths_outputs import (
     ByDerp,
     ByRelay,
     Carry,
+    Hold,
     Moved,
     Refresh,
     RelayPath,
@@ -71,7 +73,7 @@ class PathService:
     `disco` is the one that the coordination server was told. `addresses` returns this machine's own
     addresses whenever it is asked. `on_change` is called when `endpoints` or
     `home` changed and the coordination server should be told; it may not wait.
-    `port` is WireGuard's.
+    `port` is WireGuard's. `hold` brings what comes to it from some addresses to us.
     """
 
     def __init__(  # noqa: PLR0913  # what it uses, by name
@@ -83,6 +85,7 @@ class PathService:
         addresses: Callable[[], Iterable[IPAddress]],
         on_change: Callable[[], None],
         port: int = WIREGUARD_PORT,
+        hold: HoldAddresses = hold_nothing,
         clock: Callable[[], float] = time.monotonic,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
@@ -102,6 +105,7 @@ class PathService:
                 on_stun=lambda packet: self._stun.on_packet(packet),  # noqa: PLW0108  # made below
                 on_outbound=self._on_outbound,
                 on_relayed=self._on_relayed,
+                on_straight=self._on_straight,
                 outward=self._relays.outward,
                 inward=self._relays.inward,
                 on_batch=self._settle,
@@ -116,6 +120,7 @@ class PathService:
             on_handshake=lambda key: self._tsmp.advertise(key),  # noqa: PLW0108  # made below
         )
         self._tsmp = Tsmp(DEVICE, disco.public, on_key=self._on_disco_key, clock=clock)
+        self._held = Held(hold)
         self._own = OwnAddresses(addresses, port)
         self._stun = StunClient(self._radio.send_udp, clock, random_bytes)
         self._survey = Survey(
@@ -146,6 +151,7 @@ class PathService:
                 group.create_task(self._mover.set_endpoints())
                 group.create_task(self._mover.read_counters())
                 group.create_task(self._survey.run())
+                group.create_task(self._held.run())
 
     def set_netmap(self, netmap: NetMap | None) -> None:
         """Take the peers and relays of a new netmap; None is nobody."""
@@ -314,6 +320,12 @@ class PathService:
     def _on_outbound(self, key: NodePublic, packet: bytes) -> None:
         self._session.on_outbound(key, packet, self._clock())
 
+    def _on_straight(self, endpoint: Endpoint, packet: bytes) -> None:
+        key = self._held.owner(endpoint)
+        peer = self._session.on_held(key, endpoint, packet, self._clock()) if key else None
+        if key and peer:
+            self._radio.inject(key, packet, peer.path)
+
     def _on_disco_key(self, key: NodePublic, disco: DiscoPublic) -> None:
         self._session.on_disco_key(key, disco, self._clock())
         self._settle()
@@ -333,6 +345,8 @@ class PathService:
                 case Moved():
                     endpoint = self._mover.move(output.peer, output.path)
                     self._relays.on_moved(output.peer, endpoint)
+                case Hold(peer, endpoint):
+                    self._held.hold(peer, endpoint)
                 case SeekRelay():
                     self._relays.seek(output)
                 case Answered():

@@ -44,6 +44,7 @@ class Listener:
     on_stun: Callable[[bytes], None]
     on_outbound: Callable[[NodePublic, bytes], None]  # from WireGuard, by the proxy
     on_relayed: Callable[[ByRelay, bytes], None]  # for WireGuard, where the kernel does not do it
+    on_straight: Callable[[Endpoint, bytes], None]  # for WireGuard, from an address that is held
     outward: Callable[[ByRelay], Endpoint]  # where to send what goes through a relay
     inward: Callable[[Endpoint], Endpoint]  # the relay behind a sender
     on_batch: Callable[[], None]
@@ -181,6 +182,8 @@ class Radio:
             self.on_disco(packet, ByUdp(make_endpoint(sender), here))
         elif is_stun(packet):
             self._listener.on_stun(packet)
+        elif is_wireguard(packet):
+            self._listener.on_straight(make_endpoint(sender), packet)
         elif is_geneve(packet):
             self._on_geneve(packet, make_endpoint(sender))
 

@@ -160,6 +160,16 @@ class Paths:
             self._touch(peer, now)
         return peer
 
+    def on_held(
+        self, key: NodePublic, endpoint: Endpoint, packet: bytes, now: float
+    ) -> PeerPath | None:
+        """Take a WireGuard packet from an address that is held; return whose it is."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.on_held(endpoint, packet, now)
+            self._touch(peer, now)
+        return peer
+
     def owner_of_place(self, way: ByRelay) -> NodePublic | None:
         """Return the peer that a relay path leads to, for packets that user space carries."""
         return self._places.get(way)

@@ -13,6 +13,7 @@ from gatepost.model.netmap import Endpoint
 from gatepost.sessions.paths_candidates import Candidate, is_place
 from gatepost.sessions.paths_choice import beats
 from gatepost.sessions.paths_numbers import (
+    AWAY,
     COUNTED_TRUST,
     COUNTED_WITHIN,
     DOUBT,
@@ -23,7 +24,7 @@ from gatepost.sessions.paths_numbers import (
     TRUST,
     UPGRADE,
 )
-from gatepost.sessions.paths_outputs import ByDerp, Carry, Counters, Moved
+from gatepost.sessions.paths_outputs import ByDerp, Carry, Counters, Hold, Moved
 from gatepost.sessions.paths_pings import Pending
 from gatepost.sessions.paths_report import Origin, Reason
 from gatepost.sessions.paths_standing import Standing
@@ -55,6 +56,8 @@ class Choosing(Standing):
             self.on_traffic(now)
         if before and counters.received > before.received and gap <= COUNTED_WITHIN:
             self._on_received_directly(counters, now)
+        if self.held and now >= self.active_until:
+            self._hold(None)
         if counters.endpoint != self.wireguard:
             self._on_roamed(counters.endpoint, now)
 
@@ -78,7 +81,7 @@ class Choosing(Standing):
 
     def _doubt(self, now: float) -> None:
         """Stop relying on the way, and look for another one."""
-        if now - self.counted_at < COUNTED_TRUST:  # the peer's daemon is away, not the path
+        if now - self.counted_at < COUNTED_TRUST:
             self.doubt_at = now + DOUBT
             return
         self.doubt_at = _FOREVER
@@ -88,8 +91,15 @@ class Choosing(Standing):
         self._asking.refresh(now, OWN_DOUBTED)  # it may be our own address that has changed
         self._move()
 
+    def _hold(self, endpoint: Endpoint | None) -> None:
+        """Let packets from an address come to us; None lets WireGuard have them all."""
+        if endpoint != self.held:
+            self.held = endpoint
+            self._node.out.append(Hold(self.facts.key, endpoint))
+
     def _be_sure(self) -> None:
         self.doubt_at = _FOREVER
+        self._hold(None)
         if self.in_doubt:
             self.in_doubt = False
             self._move()
@@ -122,6 +132,7 @@ class Choosing(Standing):
         self._log.changed(before, candidate.way, reason, now)
         self._best = candidate
         self._followed = None
+        self._hold(None)
         self.in_doubt = False
         self.doubt_at = _FOREVER
         self._tries = 0 if candidate.relay is None else self._tries
@@ -137,9 +148,33 @@ class Choosing(Standing):
     def _on_received_directly(self, counters: Counters, now: float) -> None:
         """Keep believing in the path while the peer's own packets prove it."""
         best = self._best
-        if best and counters.endpoint == best.wireguard and now - self.derp_at > COUNTED_TRUST:
+        if best and counters.endpoint == best.wireguard and self._is_daemon_away(now):
             self.counted_at = now
             self.trust_until = max(self.trust_until, now + COUNTED_TRUST)
+
+    def _is_daemon_away(self, now: float) -> bool:
+        """Say whether the peer has only its WireGuard left: nothing else was heard of it lately.
+
+        Then unanswered pings say nothing of the path. A peer that pings us and does not answer
+        hears nothing of us.
+        """
+        return now - self._log.ping_heard > AWAY and now - self.derp_at > COUNTED_TRUST
+
+    def _on_straight(self, endpoint: Endpoint, now: float) -> None:
+        """Note a packet of the peer's WireGuard that came straight while its way is in doubt."""
+        if self._is_daemon_away(now):
+            self.counted_at = now
+            self.trust_until = max(self.trust_until, now + COUNTED_TRUST)
+            self._be_sure()
+        else:
+            self._hold(endpoint)
+
+    def on_held(self, endpoint: Endpoint, packet: bytes, now: float) -> None:
+        """Take a WireGuard packet that was kept from WireGuard."""
+        self.handshake.on_inbound(packet)
+        self.on_traffic(now)
+        if self.in_doubt and self._best and self._best.endpoint == endpoint:
+            self._on_straight(endpoint, now)
 
     def _on_roamed(self, endpoint: Endpoint | None, now: float) -> None:
         """Follow WireGuard to the address the peer sends from if it answers, else call it back.
@@ -153,14 +188,17 @@ class Choosing(Standing):
             if self._is_content() and relayed:  # its packets should have come as if directly
                 self._move()
                 return
-            if self.in_doubt and candidate is self._best:  # the peer's packets still come by it
-                self._be_sure()
+            if self.in_doubt and candidate is self._best:
+                self._on_straight(endpoint, now)
+                self._move()
                 return
             if self._best and now - candidate.answered < TRUST:
                 self._use(candidate, Reason.FOLLOWED, now)
                 return
             self._asking.ping_if_due(candidate, now, HEARTBEAT_RETRY)
-            if self._best and self._followed is not candidate:
+            if self.path is None and not relayed:
+                self._hold(endpoint)
+            if self._best and not self.in_doubt and self._followed is not candidate:
                 self._followed = candidate
                 return
         self._followed = None

@@ -29,6 +29,7 @@ RELAY_PING_INTERVALS = (0.25, 0.5, 1.0, 2.0, 3.0)  # seconds between them; the l
 RELAYS = 8  # relay paths kept per peer
 WIRE_SIZES = (1280, 1360, 1400, 1500)  # octets of a whole packet that the path's MTU is probed with
 SIZE_VALID = 150.0  # seconds for which an answered size counts
+AWAY = 5.0  # seconds without a ping of the peer after which its daemon may be away
 WATCHED = 15.0  # seconds for which a peer that pings us has its counters read
 CANDIDATES = 50  # addresses kept per peer
 REMEMBERED_PINGS = 16

@@ -127,6 +127,18 @@ class SeekRelay:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Bring what the peer's WireGuard sends straight from `endpoint` to `Paths.on_held`.
+
+    The address does not answer our pings, and WireGuard would follow the peer
+    to it. Until another is said; None ends it.
+    """
+
+    peer: NodePublic
+    endpoint: Endpoint | None
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """A ping that was asked for by `probe` came back; `latency` is the round trip in seconds."""
 
@@ -140,7 +152,7 @@ class Refresh:
     """Somebody was just told our addresses, and they are old: ask the STUN servers."""
 
 
-Output = Send | Carry | Moved | SeekRelay | Answered | Refresh
+Output = Send | Carry | Moved | SeekRelay | Hold | Answered | Refresh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

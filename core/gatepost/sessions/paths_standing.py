@@ -16,6 +16,7 @@ from gatepost.sessions.paths_numbers import (
     HEARTBEAT_RETRY,
     PING_BACKS,
     PONGS,
+    UPGRADE,
 )
 from gatepost.sessions.paths_outputs import (
     ByDerp,
@@ -64,6 +65,7 @@ class Standing:
         "doubt_at",
         "handshake",
         "heartbeat_at",
+        "held",
         "in_doubt",
         "relay_ping_at",
         "seek_at",
@@ -93,6 +95,7 @@ class Standing:
         self.relay_ping_at = self.doubt_at = float("inf")
         self.counted_at = never  # when WireGuard was last seen receiving by the path in use
         self.in_doubt = False
+        self.held: Endpoint | None = None  # from where packets come to us, not to WireGuard
         self.derp_region = 0  # the region the peer last wrote from, 0 is unknown
         self.derp_latency: float | None = None
 
@@ -147,8 +150,15 @@ class Standing:
         return now < max(self.active_until, self.watched_until) or self._best is not None
 
     def is_overdue(self, now: float) -> bool:
-        """Say whether the heartbeat of the trusted path got no answer in time."""
-        return self._best is not None and now - self._best.answered > HEARTBEAT + HEARTBEAT_RETRY
+        """Say whether the counters are wanted every second.
+
+        So they are while a heartbeat got no answer in time, and after a way was left a moment
+        ago: then WireGuard may follow packets that still come by it.
+        """
+        if self._best is None or self.in_doubt:
+            is_new = now - self._log.since < UPGRADE or self.in_doubt
+            return is_new and not self.held and now < self.active_until
+        return now - self._best.answered > HEARTBEAT + HEARTBEAT_RETRY
 
     def asked(self, transaction: bytes) -> bool:
         """Say whether a ping of ours has this transaction."""

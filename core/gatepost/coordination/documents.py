@@ -59,7 +59,7 @@ def node_document(node: Node, world: World, mesh: Mesh) -> NodeDocument:
         key_expiry=record.key_expiry,
         expired=node.presence.expired,
         announced_routes=tuple(map(str, report.routes)),
-        approved_routes=tuple(map(str, record.approved_routes)),
+        approved_routes=tuple(map(str, dict.fromkeys((*record.approved_routes, *node.approved)))),
     )
 
 

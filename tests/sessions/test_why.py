@@ -17,12 +17,14 @@ from gatepost.model.resource import Level
 from gatepost.sessions import why_direct, why_rules
 from gatepost.sessions.paths_outputs import ByRelay, ByUdp, Way
 from gatepost.sessions.paths_report import Change, Origin, PathReport, Reason, Try
+from gatepost.sessions.relay_client_outputs import Outcome
 from gatepost.sessions.why import describe_way, explain_path
 from gatepost.sessions.why_evidence import (
     ControlEvidence,
     DerpEvidence,
     Evidence,
     PeerEvidence,
+    RelayEvidence,
     TunnelEvidence,
 )
 
@@ -258,6 +260,18 @@ def test_a_relay_that_carries_leaves_only_what_keeps_the_direct_path_away() -> N
     path = replace(BY_DERP, path="relay", way=PLACE.way, tries=(*UNANSWERED, place))
 
     assert codes(replace(RELAYED, path=path)) == ["pings-dropped"]
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_relay_that_does_not_carry_is_named_with_how_far_we_came(outcome: Outcome) -> None:
+    evidence = replace(RELAYED, relays=(RelayEvidence(name="hub", outcome=outcome),))
+    found = {f.code: f for f in explain_path(evidence)}
+
+    assert "no-peer-relay" not in found
+    assert ("relay-silent" in found) == (outcome is not Outcome.WORKS)
+    if outcome is not Outcome.WORKS:
+        assert f"The peer relay hub {outcome.value}." in found["relay-silent"].text
+        assert found["relay-silent"].fix
 
 
 def test_what_stops_everything_is_an_error_and_what_could_be_better_is_not() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import platform
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
@@ -50,6 +50,7 @@ from gatepost.model.status import (
 from gatepost.net.control_address import parse_server
 from gatepost.net.control_client import CAPABILITY_VERSION
 from gatepost.net.relay_server import RelayState
+from gatepost.sessions.relay_client_outputs import Outcome
 from gatepost.sessions.why_evidence import ControlEvidence, DerpEvidence
 
 ROUTER = "subnet-router"  # the plugin behind --advertise-routes and --snat-subnet-routes
@@ -85,6 +86,7 @@ class LocalNode:
     now: Callable[[], float]  # seconds since 1970
     examine: Callable[[], Awaitable[NetcheckDocument]]
     relay: Callable[[], RelayState | None] = lambda: None
+    relay_outcomes: Callable[[NodePublic], Mapping[NodePublic | None, Outcome]] = lambda _: {}
     _explained: dict[str, str] = field(default_factory=dict[str, str])
 
     async def version(self) -> VersionDocument:
@@ -274,6 +276,7 @@ class LocalNode:
             control=self._control,
             derp=self._derp,
             now=self.now,
+            relays=self.relay_outcomes,
         )
         return await why_peer(netmap, found, seconds, witnesses)
 

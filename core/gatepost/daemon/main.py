@@ -182,6 +182,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         carriers=carriers, wireguard=wireguard, port=me.port, notices=node.notices,
         network=node.network, now=wall_clock, relay=relaying.state,
         examine=lambda: check_network(carriers, port_mapping, wall_clock),
+        relay_outcomes=relay_use.outcomes,
     )  # fmt: skip
     return node, api
 

@@ -8,7 +8,7 @@ as long as the slowest. What it means: `sessions.why`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from gatepost.daemon.ping import ping_address
@@ -25,12 +25,14 @@ from gatepost.model.status import (
 from gatepost.net.path_ports import PingResult
 from gatepost.sessions.paths_outputs import ByRelay
 from gatepost.sessions.paths_report import PathReport
+from gatepost.sessions.relay_client_outputs import Outcome
 from gatepost.sessions.why import describe_way, explain_path, summarize
 from gatepost.sessions.why_evidence import (
     ControlEvidence,
     DerpEvidence,
     Evidence,
     PeerEvidence,
+    RelayEvidence,
     TunnelEvidence,
 )
 
@@ -53,6 +55,7 @@ class Witnesses:
     control: Callable[[], ControlEvidence]
     derp: Callable[[], DerpEvidence]
     now: Callable[[], float]  # seconds since 1970
+    relays: Callable[[NodePublic], Mapping[NodePublic | None, Outcome]] = lambda _: {}
 
 
 async def why_peer(
@@ -77,8 +80,20 @@ async def why_peer(
         tunnel=TunnelEvidence(
             asked=True, echo=echo, handshake=None if handshake is None else now - handshake
         ),
+        relays=_relays(netmap, ask.relays(peer.key)),
     )
     return _document(evidence, address)
+
+
+def _relays(
+    netmap: NetMap, outcomes: Mapping[NodePublic | None, Outcome]
+) -> tuple[RelayEvidence, ...]:
+    names = {node.key: node.label for node in (netmap.me, *netmap.peers)}
+    told = "that the other side told us of"
+    return tuple(
+        RelayEvidence(name=names.get(key, key.short) if key else told, outcome=outcome)
+        for key, outcome in outcomes.items()
+    )
 
 
 async def _try(key: NodePublic, seconds: float, ask: Witnesses) -> None:

@@ -8,10 +8,19 @@ from gatepost.model.netmap import Endpoint
 from gatepost.model.resource import Level
 from gatepost.sessions.paths_outputs import ByRelay, ByUdp
 from gatepost.sessions.paths_report import Try
+from gatepost.sessions.relay_client_outputs import Outcome
 from gatepost.sessions.why_evidence import Evidence, Finding
 
 ENOUGH_PINGS = 3  # without an answer before anybody is blamed
 LATELY = 30.0  # seconds; an answer before that tells nothing about now
+_RELAY_FIXES = {
+    Outcome.SILENT: "See that its plugin peer-relay runs, and that the policy grants"
+    " tailscale.com/cap/relay on it to this box.",
+    Outcome.UNREACHABLE: "Let this box send UDP to it, and see that its port is open.",
+    Outcome.BINDING: "Let this box send UDP to it, and see that its port is open.",
+    Outcome.BOUND: "Let the other side send UDP to it.",
+    Outcome.ONE_SIDED: "Let the other side send UDP to it.",
+}
 _OPEN = "switch on NAT-PMP, PCP or UPnP in the router, or forward UDP port 41641 there"
 
 
@@ -185,6 +194,8 @@ def port_mapping_off(evidence: Evidence) -> Finding | None:
 
 def relay_silent(evidence: Evidence) -> Finding | None:
     """Look whether a peer relay was tried and does not lead there."""
+    if said := _relay_trouble(evidence):
+        return said
     places = [(t.way.server, t) for t in evidence.path.tries if isinstance(t.way, ByRelay)]
     if evidence.path.path == "relay" or not places or any(_answers(t) for _, t in places):
         return None
@@ -196,10 +207,24 @@ def relay_silent(evidence: Evidence) -> Finding | None:
     )
 
 
+def _relay_trouble(evidence: Evidence) -> Finding | None:
+    """Say how far we came with each relay, while none of them carries."""
+    failed = [r for r in evidence.relays if r.outcome is not Outcome.WORKS]
+    if evidence.path.path in {"direct", "relay"} or not failed:
+        return None
+    return Finding(
+        code="relay-silent",
+        text=" ".join(f"The peer relay {r.name} {r.outcome.value}." for r in failed),
+        fix=_RELAY_FIXES.get(failed[0].outcome, "Try again in a minute."),
+    )
+
+
 def no_relay(evidence: Evidence) -> Finding | None:
     """Look whether a peer relay could help where no direct path exists."""
     path = evidence.path
     if path.path == "relay" or any(isinstance(t.way, ByRelay) for t in path.tries):
+        return None
+    if evidence.relays:
         return None
     if not _unanswered(evidence) and evidence.network.udp is not False:
         return None

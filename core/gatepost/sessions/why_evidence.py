@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from gatepost.model.netmap import IPAddress, NetworkFacts
 from gatepost.model.resource import Level
 from gatepost.sessions.paths_report import PathReport
+from gatepost.sessions.relay_client_outputs import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,14 @@ class TunnelEvidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RelayEvidence:
+    """How far we came with one peer relay."""
+
+    name: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """All that is known. `network` is what netcheck found here, `addresses` what STUN saw."""
 
@@ -79,6 +88,7 @@ class Evidence:
     control: ControlEvidence
     derp: DerpEvidence
     tunnel: TunnelEvidence = field(default_factory=TunnelEvidence)
+    relays: tuple[RelayEvidence, ...] = ()
 
     @property
     def is_direct(self) -> bool:

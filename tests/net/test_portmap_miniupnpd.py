@@ -227,6 +227,23 @@ def test_a_line_that_goes_and_comes_is_noticed(home: Topology, site: Site, tmp_p
     until(box.mapped)
 
 
+def test_a_box_with_two_lines_has_an_endpoint_on_each(
+    home: Topology, site: Site, tmp_path: Path
+) -> None:
+    daemon = install_miniupnpd(home, site)
+    site.box.ip("route add default via 10.1.0.2 dev lan0 metric 500")
+    site.host.start(
+        sys.executable, str(FOLDER / "liar.py"), "10.1.0.2", "nothing",
+        environment={"PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+    until(lambda: site.host.attempt("ss", "-Hlnu", "sport = :5351").stdout)
+    box = Box(site.box, tmp_path)
+    until(lambda: len(box.mapped()) == 2)
+
+    assert {e for _, e in box.mapped()} == {f"{daemon.public}:{PORT}", f"45.0.0.99:{PORT}"}
+    assert box.ask("state")["gateways"] == ["192.168.1.1", "10.1.0.2"]
+
+
 @pytest.mark.parametrize("fault", ["garbage", "elsewhere"])
 def test_a_router_that_lies_opens_nothing_and_does_not_tire_us(
     site: Site, tmp_path: Path, fault: str

@@ -192,6 +192,19 @@ def test_releasing_gives_the_port_back(word: str) -> None:
     assert world.gateway.mapped == {}
 
 
+def test_what_comes_after_the_release_is_nothing() -> None:
+    world = make_world("natpmp")
+    world.session.release(world.now)
+    world.hear(natpmp.write_answer(natpmp.AddressAnswer(epoch=0, address=OUTSIDE)))
+    world.announce(pcp.write_answer(pcp.Announced(0)))
+    world.session.on_reply(1, None, world.now)
+    world.session.look(world.now)
+    world.run(24 * 3600)
+
+    assert world.external is None
+    assert world.session.take() == []
+
+
 def test_releasing_nothing_sends_nothing() -> None:
     assert make_world().session.release(5000.0) == []
 

@@ -171,7 +171,7 @@ class PortMapping:
         try:
             self._listening = _open_listener()
         except OSError as error:
-            log.info("announcements of gateways are not heard: %s", error)
+            log.debug("announcements of gateways are not heard: %s", error)
             return
         asyncio.get_running_loop().add_reader(self._listening, self._read, self._listening)
 

@@ -53,6 +53,7 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
         self._looked = asyncio.Event()
+        self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
         self._socket = _open_socket(session.gateway, mark)
         self._loop.add_reader(self._socket, self._read)
@@ -84,6 +85,7 @@ class Line:
     async def release(self) -> None:
         """Give the port back and close; waits for an HTTP gateway only."""
         self._stop()
+        await self._tasks.close()
         outputs = self.session.release(self._clock())
         for output in outputs:
             if isinstance(output, SendTo):
@@ -123,10 +125,10 @@ class Line:
             has_changed |= self._do(output)
         if self._timer:
             self._timer.cancel()
-        wait = max(self.session.next_timer() - self._clock(), 0.0)
-        self._timer = (
-            None if self._socket.fileno() < 0 else self._loop.call_later(wait, self._on_timer)
-        )
+        self._timer = None
+        if not self._is_over:
+            wait = max(self.session.next_timer() - self._clock(), 0.0)
+            self._timer = self._loop.call_later(wait, self._on_timer)
         if has_changed:
             self._on_change()
 
@@ -168,6 +170,7 @@ class Line:
         return HttpReply(reply.status, reply.body)
 
     def _stop(self) -> None:
+        self._is_over = True
         if self._timer:
             self._timer.cancel()
             self._timer = None

@@ -14,6 +14,7 @@ Source: RFC 6886 section 3, RFC 6887 sections 8 and 11; protocol document 2.7.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from typing import Never
 
@@ -64,6 +65,7 @@ class PortMap:
         self._ask = Asker(gateway, port, nonce, random_bytes, lambda: self._now)
         self._outputs: list[Output] = []
         self._look_wanted = False
+        self._is_over = False
         self._life = self._live()
         self._wake = next(self._life)
 
@@ -107,8 +109,9 @@ class PortMap:
 
     def look(self, now: float) -> None:
         """Look anew which protocols the gateway speaks; `Looked` follows."""
-        self._look_wanted = True
-        self._wake = now
+        if not self._is_over:
+            self._look_wanted = True
+            self._wake = now
 
     def next_timer(self) -> float:
         return self._wake
@@ -120,9 +123,10 @@ class PortMap:
         return outputs
 
     def release(self, now: float) -> list[Output]:
-        """Return what gives the port back. The session is over; nothing is waited for."""
+        """Return what gives the port back. The session is over: what comes later is nothing."""
         self._now = now
         self._life.close()
+        self._is_over, self._wake = True, math.inf
         self._outputs.clear()
         self._ask.take()
         if self.mapping is not None:
@@ -133,7 +137,8 @@ class PortMap:
     # --- the life ---------------------------------------------------------------------
 
     def _step(self, heard: Heard | None) -> None:
-        self._wake = self._life.send(heard)
+        if not self._is_over:
+            self._wake = self._life.send(heard)
 
     def _live(self) -> Life:
         pause = RETRY_FIRST

@@ -1,5 +1,6 @@
-"""A gateway that should not be trusted. Arguments: its address and what it does wrong.
+"""A gateway that need not be trusted. Arguments: its address and what it does wrong.
 
+nothing    is an honest gateway
 garbage    answers every question with random bytes
 elsewhere  maps by NAT-PMP, but calls the loopback address its public one
 flood      says a thousand times a second that it has just begun
@@ -44,7 +45,7 @@ def answers(packet: bytes, fault: str, epoch: int) -> list[bytes]:
         request = natpmp.read_request(packet)
     except WireError:
         return []
-    outside = IPv4Address("127.0.0.1" if fault == "elsewhere" else "45.0.0.1")
+    outside = IPv4Address("127.0.0.1" if fault == "elsewhere" else "45.0.0.99")
     match request:
         case natpmp.AddressRequest():
             return [natpmp.write_answer(natpmp.AddressAnswer(epoch=epoch, address=outside))]

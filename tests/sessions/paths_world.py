@@ -15,6 +15,7 @@ from gatepost.sessions.paths_outputs import (
     ByUdp,
     Carry,
     Counters,
+    Hold,
     Local,
     Moved,
     Output,
@@ -105,6 +106,10 @@ class Host:
     address: str
     nat: Nat | None = None
     session: Paths = field(init=False)
+    held: dict[NodePublic, Endpoint | None] = field(
+        default_factory=dict[NodePublic, Endpoint | None]
+    )
+    mute: bool = False  # its UDP packets are lost, and it hears all others
     direct: dict[NodePublic, ByUdp | None] = field(default_factory=dict[NodePublic, ByUdp | None])
     received: list[tuple[float, str, bytes]] = field(default_factory=list[tuple[float, str, bytes]])
     moves: list[tuple[float, bool]] = field(default_factory=list[tuple[float, bool]])
@@ -213,6 +218,8 @@ class World:
                 direct = path if isinstance(path, ByUdp) else None
                 host.direct[peer] = direct
                 host.moves.append((self.now, direct is not None))
+            case Hold(peer, endpoint):
+                host.held[peer] = endpoint
             case Refresh():
                 if self.udp_works:
                     self._later(lambda: self._ask_stun(host))
@@ -224,7 +231,7 @@ class World:
         source = make_endpoint(host.address)
         if host.nat:
             source = host.nat.out(source, to)
-        if self.udp_works and not self.lost(self._count):
+        if self.udp_works and not host.mute and not self.lost(self._count):
             self._later(lambda: self._arrive(host, source, to, content))
 
     def _arrive(self, sender: Host, source: Endpoint, to: Endpoint, content: object) -> None:
@@ -235,12 +242,19 @@ class World:
             if isinstance(content, bytes):
                 host.octets += len(content)
                 host.received.append((self.now, "udp", content))
-                host.direct[make_key(sender.number)] = ByUdp(source)  # WireGuard roams
+                self._wireguard(host, make_key(sender.number), source, content)
             else:
                 local = Local(IPv4Address(host.address), 2)
                 way = ByUdp(source, local)
                 host.session.on_disco(make_disco(sender.number), content, way, self.now)  # type: ignore[arg-type]  # a message
             self.settle(host)
+
+    def _wireguard(self, host: Host, peer: NodePublic, source: Endpoint, packet: bytes) -> None:
+        """Let WireGuard follow the peer, unless the address is held."""
+        if host.held.get(peer) == source:
+            host.session.on_held(peer, source, packet, self.now)
+        else:
+            host.direct[peer] = ByUdp(source)
 
     def _derp(self, host: Host, node: NodePublic, content: object) -> None:
         def arrive() -> None:

@@ -29,7 +29,9 @@ each_protocol = pytest.mark.parametrize("word", list(PROTOCOLS))
 
 
 @each_protocol
-@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1", "224.0.0.1", "169.254.1.1", "240.0.0.1", "100.64.3.3"])  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0", "127.0.0.1", "224.0.0.1", "169.254.1.1", "240.0.0.1", "100.64.3.3"]
+)
 def test_an_address_at_which_nobody_is_reached_is_refused(word: str, address: str) -> None:
     world = make_world(word, outside=IPv4Address(address))
 

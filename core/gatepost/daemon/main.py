@@ -23,7 +23,7 @@ from pathlib import Path
 from gatepost import __version__
 from gatepost.daemon.carriers import Carriers, Pair
 from gatepost.daemon.control import Control, Myself
-from gatepost.daemon.hostinfo import read_machine_facts
+from gatepost.daemon.hostinfo import Announcement, read_machine_facts
 from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.keeper import Keeper
@@ -145,14 +145,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         )
     )
     stack.push_async_callback(carriers.close)
-    control = Control(
-        inputs=inputs,
-        keeper=keeper,
-        connect=connect,
-        announcement=lambda: node.announcement(),  # noqa: PLW0108
-        me=me,
-        now=wall_clock,
-    )
+    control = make_control(inputs, keeper, me, lambda: node.announcement())  # noqa: PLW0108
     in_force = InForce(file, plugins, inputs, entry_points(group=GROUP), control.configure_box)
     await in_force.reload()
     probes = (*own_probes(netlink, surroundings), *plugins.probes())
@@ -185,6 +178,19 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         relay_outcomes=relay_use.outcomes,
     )  # fmt: skip
     return node, api
+
+
+def make_control(
+    inputs: Inputs, keeper: Keeper, me: Myself, announcement: Callable[[], Announcement]
+) -> Control:
+    return Control(
+        inputs=inputs,
+        keeper=keeper,
+        connect=connect,
+        announcement=announcement,
+        me=me,
+        now=wall_clock,
+    )
 
 
 def own_appliers(

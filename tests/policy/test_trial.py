@@ -31,6 +31,7 @@ def policy_of(*tests: Plain, ssh_tests: Plain = (), **more: Plain) -> str:
             {"action": "accept", "src": ["bob@example.com"], "dst": ["tag:web:99"],
              "srcPosture": ["posture:mac"]},
             {"action": "accept", "src": ["*"], "dst": ["web:7"]},
+            {"action": "accept", "src": ["web"], "dst": ["db:443"]},  # by IPv4 only
         ],
         "ssh": [
             {"action": "accept", "src": ["alice@example.com"], "dst": ["tag:web"],
@@ -84,6 +85,8 @@ def test_what_the_rules_say_holds(test: Plain) -> None:
         ({"src": "*", "accept": ["tag:web:80"]}, "want: Accept, got: Drop"),
         ({"src": "*", "deny": ["tag:web:80"]}, "want: Drop, got: Accept"),
         ({"src": "alice@example.com", "deny": ["*:80"]}, "want: Drop, got: Accept"),
+        ({"src": "tag:web", "accept": ["db:443"]}, "want: Accept, got: Drop"),
+        ({"src": "tag:web", "deny": ["db:443"]}, "want: Drop, got: Accept"),
         ({"src": "group:empty", "deny": ["web:1"]}, '"group:empty" is nobody'),
         ({"src": "nobody@example.com", "deny": ["web:1"]}, '"nobody@example.com" is nobody'),
         ({"src": "tag:missing", "deny": ["web:1"]}, '"tag:missing" is nobody'),

@@ -15,7 +15,7 @@ from gatepost.policy.compiled import Compiled
 from gatepost.policy.directory import Machines
 from gatepost.policy.document import AccessTest, Expectation, Policy, SshTest
 from gatepost.policy.explain import DEFAULT_PROTOCOLS
-from gatepost.policy.intervals import Intervals, bits
+from gatepost.policy.intervals import Intervals, bits, number_of
 from gatepost.policy.inventory import Fact, Inventory
 from gatepost.policy.refusal import FAILED, PolicyRefusedError, Problem
 from gatepost.policy.rules import Kind, Opening, Rule
@@ -224,6 +224,7 @@ class _Reach:
 
     def __init__(self, compiled: Compiled, sources: _Ends, protocol: int | None, port: int) -> None:
         self._directory = compiled.directory
+        self._known = compiled.machines
         self._sources = sources
         self._here = [(n, m) for n, m in compiled.directory.numbers if n in sources.addresses]
         self._open = [
@@ -240,9 +241,12 @@ class _Reach:
         return any(self._is_touched(target) for target in _units(targets))
 
     def _is_covered(self, target: _Ends) -> bool:
+        """Say whether all sources may send, with each of their addresses."""
         machines, addresses = self._let_in(target, partly=False)
-        sources = self._sources
-        return not sources.machines & ~machines and not sources.addresses.without(addresses)
+        others = bits(self._sources.machines & ~machines)
+        return not self._sources.addresses.without(addresses) and all(
+            number_of(address) in addresses for i in others for address in self._known[i].addresses
+        )
 
     def _is_touched(self, target: _Ends) -> bool:
         machines, addresses = self._let_in(target, partly=True)
@@ -251,14 +255,17 @@ class _Reach:
         )
 
     def _let_in(self, target: _Ends, *, partly: bool) -> tuple[Machines, Intervals]:
-        """Return the machines and addresses that may send to a target, or to a part of it."""
+        """Return the machines and addresses that may send to a target.
+
+        `partly`: to a part of it, and also machines that may with one of their addresses only.
+        """
         machines: Machines = 0
         addresses: list[Intervals] = []
         for rule, opening in self._open:
             if opening.target.kind is Kind.SELF:
                 machines |= rule.sources.senders & self._family(target)
             elif self._is_meant(opening, target, partly=partly):
-                machines |= rule.sources.senders
+                machines |= rule.sources.senders if partly else rule.sources.named
                 addresses += [rule.sources.addresses, self._own(rule)]
         return machines, Intervals().union(*addresses)
 

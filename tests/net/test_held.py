@@ -115,6 +115,7 @@ async def test_what_is_held_follows_the_wish_and_ends_with_the_service() -> None
     filtered, tasks = Filter(), Tasks()
     held = Held(filtered)
     tasks.spawn(held.run(), "held")
+    await filtered.wait()
     held.hold(ONE, ADDRESS)
     await filtered.wait()
     owner = held.owner(ADDRESS)
@@ -126,13 +127,14 @@ async def test_what_is_held_follows_the_wish_and_ends_with_the_service() -> None
 
     assert owner == ONE
     assert held.owner(ADDRESS) is None
-    assert filtered.held == [(ADDRESS,), (), (ADDRESS,), ()]
+    assert filtered.held == [(), (ADDRESS,), (), (ADDRESS,), ()]
 
 
 async def test_a_packet_filter_that_refuses_is_asked_again() -> None:
-    filtered, tasks = Filter(refusals=1), Tasks()
+    filtered, tasks = Filter(refusals=2), Tasks()
     held = Held(filtered)
     tasks.spawn(held.run(), "held")
+    await filtered.wait()
     held.hold(ONE, ADDRESS)
     await filtered.wait()
     held.hold(TWO, None)

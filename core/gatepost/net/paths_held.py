@@ -40,7 +40,8 @@ class Held:
         return next((k for k, e in self._wanted.items() if e == endpoint), None)
 
     async def run(self) -> None:
-        """Carry out until cancelled; then nothing is held any more."""
+        """Carry out until cancelled; then nothing is held any more, nor was it by who was killed."""
+        await self._write(())
         try:
             while True:
                 await self._wait()

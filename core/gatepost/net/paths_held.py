@@ -40,7 +40,7 @@ class Held:
         return next((k for k, e in self._wanted.items() if e == endpoint), None)
 
     async def run(self) -> None:
-        """Carry out until cancelled; then nothing is held any more, nor was it by who was killed."""
+        """Carry out until cancelled. Neither before nor after is anything held."""
         await self._write(())
         try:
             while True:

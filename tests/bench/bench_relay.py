@@ -140,8 +140,8 @@ def _flows(version: int, port: int, vnis: range) -> dict[Flow, Onward]:
 def _measure(bed: Bed, pump: Pump) -> float:
     """Return bytes a second that reached the sink."""
     before = _received(bed)
-    pump.run(SECONDS)
-    return (_received(bed) - before) / SECONDS
+    lasted = pump.run(SECONDS)
+    return (_received(bed) - before) / lasted
 
 
 def _received(bed: Bed) -> int:

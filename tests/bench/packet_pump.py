@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-MOST = 64  # messages a call
+MOST, MOST_BATCHES = 64, 8  # messages a call
 _SOL_UDP, _UDP_SEGMENT = 17, 103
 _SO_SNDBUFFORCE = 32
 _SEND_BUFFER = 4 << 20  # bytes
@@ -50,6 +50,7 @@ class Pump:
         sender.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SEND_BUFFER)
         if segment:
             sender.setsockopt(_SOL_UDP, _UDP_SEGMENT, segment)
+        self._step = min(MOST_BATCHES if segment else MOST, len(messages))
         self._descriptor = sender.fileno()
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._kept = [ctypes.create_string_buffer(m, len(m)) for m in messages]
@@ -59,10 +60,11 @@ class Pump:
             part.base, part.length = ctypes.addressof(text), ctypes.sizeof(text)
             message.parts, message.part_count = ctypes.pointer(part), 1
 
-    def run(self, seconds: float) -> None:
-        """Send for so long; raise `OSError` for what is not a full queue."""
-        end = time.monotonic() + seconds
-        step, size = min(MOST, len(self._kept)), ctypes.sizeof(_Message)
+    def run(self, seconds: float) -> float:
+        """Send for so long, return how long it was; raise `OSError` for what is no full queue."""
+        began = time.monotonic()
+        end = began + seconds
+        step, size = self._step, ctypes.sizeof(_Message)
         start, first = 0, ctypes.addressof(self._messages)
         while time.monotonic() < end:
             here = ctypes.c_void_p(first + start * size)
@@ -71,3 +73,4 @@ class Pump:
                 if code not in {11, 105, 111}:  # EAGAIN, ENOBUFS, ECONNREFUSED
                     raise OSError(code, os.strerror(code))
             start = (start + step) % (len(self._kept) - step + 1)
+        return time.monotonic() - began

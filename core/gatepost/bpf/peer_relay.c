@@ -53,6 +53,33 @@ INLINE int leave(u32 reason)
 	return NEXT;
 }
 
+/* Returns the packet's headers, up to the UDP payload, or 0. */
+INLINE u8 *headers(struct packet *packet, u32 payload)
+{
+	if (packet->length < payload + GENEVE)
+		return 0;
+	if (DATA(packet) + payload > DATA_END(packet) && pull(packet, payload))
+		return 0;
+	return DATA(packet);
+}
+
+/* Reads the 8 bytes of a data packet's Geneve header: not of another version, without
+ * options and without the control bit. A batch has its payload elsewhere; to fetch it would
+ * cost more than to read it there. */
+INLINE int read_geneve(struct packet *packet, u8 *data, u32 payload, u64 *header)
+{
+	if (data + payload + GENEVE <= DATA_END(packet))
+		__builtin_memcpy(header, data + payload, GENEVE);
+	else if (load(packet, payload, header, GENEVE))
+		return 0;
+	return !(*header & be16(0xffff));
+}
+
+INLINE u32 vni_of(u64 header)
+{
+	return (u32)(header >> 32) & be32(0xffffff00);
+}
+
 /* A batch is matched by its first packet, so the rest must have the same Geneve header.
  * Returns the number of packets, 0 when they differ. */
 INLINE u32 count_packets(struct packet *packet, u32 payload, u64 header)
@@ -113,33 +140,28 @@ INLINE int relay4(struct packet *packet, u32 link)
 {
 	enum { HEADERS = sizeof(struct ipv4) + sizeof(struct udp) };
 	u32 payload = link + HEADERS, zero = 0, count;
-	u8 *data = DATA(packet);
+	u64 header;
+	u8 *data = headers(packet, payload);
 
-	if (packet->length < payload + GENEVE)
+	if (!data || data + payload > DATA_END(packet))
 		return NEXT;
-	if (data + payload + GENEVE > DATA_END(packet)) { /* a batch has its headers only */
-		if (pull(packet, payload + GENEVE))
-			return NEXT;
-		data = DATA(packet);
-		if (data + payload + GENEVE > DATA_END(packet))
-			return NEXT;
-	}
 	struct ipv4 *ip = (void *)(data + link);
 	struct udp *udp = (void *)(ip + 1);
-	u32 *geneve = (void *)(udp + 1);
 	struct settings *set = map_lookup(&settings, &zero);
 
 	if (ip->protocol != UDP || !set || udp->to != set->port || ip->version_and_length != 0x45 ||
-	    ip->fragment & be16(0x3fff) || geneve[0] & be32(0xffff0000) || ip->hops < 2)
+	    ip->fragment & be16(0x3fff) || ip->hops < 2)
 		return NEXT;
-	struct key4 key = { ip->from, ip->to, geneve[1] & be32(0xffffff00), udp->from, 0 };
+	if (!read_geneve(packet, data, payload, &header))
+		return NEXT;
+	struct key4 key = { ip->from, ip->to, vni_of(header), udp->from, 0 };
 	struct way4 *way = map_lookup(&sessions4, &key);
 
 	if (!way)
 		return NEXT;
 	if (is_too_long(packet, payload, link, way->largest))
 		return leave(TOO_LONG);
-	count = count_packets(packet, payload, geneve[0] | (u64)geneve[1] << 32);
+	count = count_packets(packet, payload, header);
 	if (!count)
 		return leave(MIXED);
 	__sync_fetch_and_add(&way->packets, count);
@@ -172,26 +194,20 @@ INLINE int relay6(struct packet *packet, u32 link)
 {
 	enum { HEADERS = sizeof(struct ipv6) + sizeof(struct udp) };
 	u32 payload = link + HEADERS, zero = 0, count;
-	u8 *data = DATA(packet);
+	u64 header;
+	u8 *data = headers(packet, payload);
 
-	if (packet->length < payload + GENEVE)
+	if (!data || data + payload > DATA_END(packet))
 		return NEXT;
-	if (data + payload + GENEVE > DATA_END(packet)) {
-		if (pull(packet, payload + GENEVE))
-			return NEXT;
-		data = DATA(packet);
-		if (data + payload + GENEVE > DATA_END(packet))
-			return NEXT;
-	}
 	struct ipv6 *ip = (void *)(data + link);
 	struct udp *udp = (void *)(ip + 1);
-	u32 *geneve = (void *)(udp + 1);
 	struct settings *set = map_lookup(&settings, &zero);
 
-	if (ip->next != UDP || !set || udp->to != set->port || geneve[0] & be32(0xffff0000) ||
-	    ip->hops < 2)
+	if (ip->next != UDP || !set || udp->to != set->port || ip->hops < 2)
 		return NEXT;
-	struct key6 key = { .vni = geneve[1] & be32(0xffffff00), .port = udp->from };
+	if (!read_geneve(packet, data, payload, &header))
+		return NEXT;
+	struct key6 key = { .vni = vni_of(header), .port = udp->from };
 
 	__builtin_memcpy(key.from, ip->from, 32);
 	struct way6 *way = map_lookup(&sessions6, &key);
@@ -200,7 +216,7 @@ INLINE int relay6(struct packet *packet, u32 link)
 		return NEXT;
 	if (is_too_long(packet, payload, link, way->largest))
 		return leave(TOO_LONG);
-	count = count_packets(packet, payload, geneve[0] | (u64)geneve[1] << 32);
+	count = count_packets(packet, payload, header);
 	if (!count)
 		return leave(MIXED);
 	__sync_fetch_and_add(&way->packets, count);

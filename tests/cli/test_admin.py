@@ -97,8 +97,9 @@ class Server:
         raise NotFoundError(f"no user is called {call.values['which']!r}")
 
     async def on_rename_user(self, call: Call) -> Answer:
-        user = self._user(call)
-        self.users[user.id] = replace(user, name=call.body(UserRequest).name or user.name)
+        user, wish = self._user(call), call.body(UserRequest)
+        changed = replace(user, name=wish.name or user.name, role=wish.role or user.role)
+        self.users[user.id] = changed
         return self.users[user.id]
 
     async def on_delete_user(self, call: Call) -> Answer:
@@ -185,6 +186,12 @@ def test_users_are_made_renamed_and_deleted(run: Run, server: Server) -> None:
     assert "robert" in run("admin", "users", "list").out
     assert run("admin", "users", "delete", "robert").code == 0
     assert [user.name for user in server.users.values()] == ["alice"]
+
+
+def test_a_role_is_given_by_name(run: Run, server: Server) -> None:
+    assert run("admin", "users", "role", "alice", "network-admin").code == 0
+    assert server.users[1].role == "network-admin"
+    assert run("admin", "users", "role", "alice", "king").code != 0
 
 
 @pytest.mark.usefixtures("server")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,22 @@ def test_a_policy_from_a_file_is_in_force_and_cannot_be_set(tmp_path: Path) -> N
             running.admin.set_policy(PolicyRequest(text="{}"))
     finally:
         assert running.stop() == 0
+
+
+def test_a_stored_policy_that_cannot_be_read_is_replaced_from_a_file(tmp_path: Path) -> None:
+    running = RunningServer(tmp_path)
+    running.start()
+    running.admin.set_policy(PolicyRequest(text=OPEN))
+    assert running.stop() == 0
+    with closing(sqlite3.connect(running.state / "coordination.sqlite")) as database, database:
+        database.execute("UPDATE policies SET text = '{\"newer\": []}'")
+
+    with pytest.raises(AssertionError, match="cannot be read any more"):
+        running.start()
+
+    path = tmp_path / "policy.hujson"
+    path.write_text(OPEN)
+    running.settings.write_text(f'policy-file = "{path}"\n{running.settings.read_text()}')
+    running.start()
+    assert running.admin.policy().text == OPEN
+    assert running.stop() == 0

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -39,13 +39,14 @@ from gatepost.coordination.settings import Settings, read_settings
 from gatepost.coordination.stream import Streams
 from gatepost.coordination.times import FLOOR, newest, steady
 from gatepost.coordination.world import World
-from gatepost.errors import GatepostError
+from gatepost.errors import GatepostError, StateError
 from gatepost.localapi.listen import only_members, serve_local
 from gatepost.net.control_server import NoiseServer
 from gatepost.net.http_server import Limits, serve
 from gatepost.net.journal import set_up_logging
 from gatepost.net.notify import Notifier
 from gatepost.net.stun_server import serve_stun
+from gatepost.policy.refusal import PolicyRefusedError
 
 log = logging.getLogger("gatepost.coordination")
 
@@ -168,9 +169,15 @@ def _open_ledger(path: Path, policy_file: Path | None, stack: AsyncExitStack) ->
         lambda: datetime.now(UTC).timestamp(), floor=max(FLOOR, newest(records, reports))
     )
     if policy_file is not None:
-        inventory = World.of(records, reports, clock()).rights.inventory
-        records = adopt(policy_file, store, records, inventory, clock())
-    return Ledger(store, records, reports, clock)
+        unruled = World.of(replace(records, policy=None), reports, clock())
+        records = adopt(policy_file, store, records, unruled.rights.inventory, clock())
+    try:
+        return Ledger(store, records, reports, clock)
+    except PolicyRefusedError as error:
+        raise StateError(
+            f"{path}: the policy in it cannot be read any more: {error}. "
+            "Write a corrected one to a file and name it as policy-file in the settings."
+        ) from error
 
 
 async def _serve_until_told(

@@ -7,6 +7,7 @@ they run in a thread; what they work on is immutable.
 from __future__ import annotations
 
 import asyncio
+import logging
 import pwd
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from gatepost.model.policy import CanRequest, PolicyRequest, UndoRequest
 from gatepost.net.http_server import Peer
 from gatepost.policy.preview import changes
 from gatepost.policy.refusal import PolicyRefusedError
+
+log = logging.getLogger(__name__)
 
 
 class PolicyApi:
@@ -67,9 +70,10 @@ class PolicyApi:
             )
         author = await asyncio.to_thread(author_of, peer)
         await asyncio.to_thread(examine, text, self._ledger.world.rights.inventory)
-        await self._ledger.change(
+        version = await self._ledger.change(
             lambda r: put(r, text, etag=etag, author=author, note=note, now=self._ledger.now)
         )
+        log.info("version %d of the policy, by %s, is in force", version, author)
 
     async def _check(self, call: Call) -> Answer:
         text = call.body(PolicyRequest).text

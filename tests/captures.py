@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from gatepost.coordination.policy.versions import examine
 from gatepost.model.netmap import IPNetwork
@@ -102,7 +102,8 @@ def compare(case: Case) -> list[str]:
     except PolicyRefusedError as refusal:
         if refusal.status != expected["status"]:
             return [f"status {refusal.status} ({refusal}), expected {expected['status']}"]
-        wanted = (expected["body"] or {}).get("message", "")
+        body: Json = expected["body"] or {}
+        wanted: str = body.get("message", "")
         return [] if wanted in str(refusal) else [f"message {str(refusal)!r} lacks {wanted!r}"]
     if expected["status"] != HTTPStatus.OK:
         return [f"status 200, not {expected['body']}, expected {expected['status']}"]
@@ -127,15 +128,15 @@ def _compare_nodes(case: Case, policy: Policy) -> Iterator[str]:
                 yield f"{name}: {what}: {_difference(ours, theirs)}"
 
 
-def _difference(ours: Any, theirs: Any) -> str:  # sets, mappings or lists
+def _difference(ours: object, theirs: object) -> str:
     if isinstance(ours, dict) and isinstance(theirs, dict):
-        keys = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
-        parts = [f"{k}: {ours.get(k)} instead of {theirs.get(k)}" for k in keys]
-        return "; ".join(parts)
+        one, other = cast("Json", ours), cast("Json", theirs)  # all our mappings are by name
+        keys = [k for k in {**one, **other} if one.get(k) != other.get(k)]
+        return "; ".join(f"{k}: {one.get(k)} instead of {other.get(k)}" for k in keys)
     if isinstance(ours, frozenset) and isinstance(theirs, frozenset):
-        return (
-            f"too much {sorted(ours - theirs, key=str)}, missing {sorted(theirs - ours, key=str)}"
-        )
+        much = sorted(map(str, cast("frozenset[object]", ours - theirs)))  # of anything
+        little = sorted(map(str, cast("frozenset[object]", theirs - ours)))  # of anything
+        return f"too much {much}, missing {little}"
     return f"{ours} instead of {theirs}"
 
 
@@ -233,8 +234,9 @@ def _plain_filter(rules: Iterable[Json] | None) -> frozenset[object]:
             ports = door["Ports"].get("First", 0), door["Ports"].get("Last", 0)
             found.add((sources, protocols, door["IP"], *ports))
         for grant in rule.get("CapGrant") or ():
+            capabilities: Json = grant.get("CapMap") or {}
             for door in grant["Dsts"]:
-                for name, values in (grant.get("CapMap") or {}).items():
+                for name, values in capabilities.items():
                     found.add((sources, door, name, json.dumps(values, sort_keys=True)))
     return frozenset(found)
 

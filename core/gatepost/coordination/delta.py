@@ -22,6 +22,7 @@ from gatepost.policy.filters import Filter
 from gatepost.policy.intervals import bits, bits_of
 from gatepost.wire.go_json import write_json
 from gatepost.wire.map_frames import write_frame
+from gatepost.wire.netmap import FilterRule
 
 Items = Callable[[World, Node], Iterable[MapItem]]  # what plugins tell a node
 
@@ -187,7 +188,7 @@ class Messages:
     def _peer_json(self, node: Node, sight: Sight) -> bytes:
         kept = self._peers.get(node.id)
         if kept is None or kept[0] is not node:
-            kept = node, {}
+            kept = node, dict[Sight, bytes]()
             self._peers[node.id] = kept
         encoded = kept[1].get(sight)
         if encoded is None:
@@ -213,8 +214,9 @@ def _filter_change(before: Group, after: Group) -> bytes:
 
 def _filter_json(before: Filter, after: Filter) -> bytes:
     """Return the parts that differ as JSON, b"" if none does."""
-    gone: dict[str, object] = dict.fromkeys(before.keys() - after.keys())
-    parts = gone | {k: rules for k, rules in after.items() if before.get(k) != rules}
+    parts: dict[str, tuple[FilterRule, ...] | None] = {}
+    parts.update(dict.fromkeys(before.keys() - after.keys()))
+    parts.update({k: rules for k, rules in after.items() if before.get(k) != rules})
     return write_json(parts) if parts else b""
 
 

@@ -64,3 +64,21 @@ def test_an_address_set_for_the_route_is_ours(box: Machine) -> None:
     )
 
     assert gateways(box) == (Gateway(FIRST.address, IPv4Address("192.0.2.7"), "eth0"),)
+
+
+@pytest.mark.parametrize(
+    ("address", "local", "is_home"),
+    [
+        ("192.168.1.1", "192.168.1.2", True),
+        ("10.0.0.1", "10.9.9.9", True),
+        ("172.31.0.1", "172.16.0.2", True),
+        ("172.32.0.1", "172.32.0.2", False),
+        ("100.64.0.1", "100.64.0.2", False),
+        ("203.0.113.1", "203.0.113.2", False),
+        ("192.168.1.1", "203.0.113.2", False),
+    ],
+)
+def test_only_a_router_with_private_addresses_is_asked_for_ports(
+    address: str, local: str, is_home: bool
+) -> None:
+    assert Gateway(IPv4Address(address), IPv4Address(local)).is_home is is_home

@@ -69,7 +69,7 @@ class PortMapping:
     def use(self, *, on: bool) -> None:
         """Map the port or give it back; look again which gateways there are. Never waits."""
         self._in_use = on
-        wanted = self._gateways() if on else ()
+        wanted = [g for g in self._gateways() if g.is_home] if on else []
         for gateway in self._lines.keys() - set(wanted):
             line = self._lines.pop(gateway)
             self._tasks.spawn(line.release(), "release a port")

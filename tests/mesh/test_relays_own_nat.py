@@ -13,7 +13,7 @@ from gatepost.testing.nat_lab import mesh_v4
 from gatepost.testing.nat_stream import start_stream
 from gatepost.testing.netns import patient
 
-pytestmark = [pytest.mark.root, pytest.mark.mesh, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.mesh, pytest.mark.timeout(900)]
 
 SETTLING = 40.0  # seconds
 LOSS = 0.05  # of the stream: the ports change once, and until then nothing comes in

@@ -1,4 +1,4 @@
-"""Peer relays with the kernel's own WireGuard, on Debian's kernel: its verifier and its offloads."""
+"""Peer relays with kernel WireGuard on the kernel of Debian: its verifier and its offloads."""
 
 from __future__ import annotations
 

@@ -59,6 +59,7 @@ BY_DERP = PathReport(
     latency=0.05,
     derp_latency=0.05,
     mtu=0,
+    sized=None,
     since=5.0,
     silent=None,
     told=(HERE,),
@@ -120,7 +121,7 @@ def changes(count: int) -> tuple[Change, ...]:
 
 
 DEAD_DERP = replace(WELL.derp, connected=False)
-SMALL = replace(DIRECT, mtu=1300)
+SMALL = replace(DIRECT, mtu=1300, sized=5.0)
 REFUSED = (make_try(ByUdp(NEAR), trouble="Network is unreachable"),)
 BY_V6 = (make_try(ByUdp(V6)),)
 BY_PLACE = (*UNANSWERED, make_try(PLACE.way))
@@ -234,6 +235,18 @@ def test_an_answer_of_long_ago_does_not_hide_that_nothing_answers_now() -> None:
     old = (make_try(ByUdp(NEAR), answered=120.0), make_try(ByUdp(FAR)))
 
     assert "pings-dropped" in codes(replace(RELAYED, path=replace(BY_DERP, tries=old)))
+
+
+@pytest.mark.parametrize(
+    ("mtu", "sized", "is_small"),
+    [(1300, 5.0, True), (0, 5.0, True), (0, 0.5, False), (0, None, False), (1340, 5.0, False)],
+)
+def test_packets_are_called_small_only_after_their_size_was_looked_for(
+    mtu: int, sized: float | None, *, is_small: bool
+) -> None:
+    path = replace(DIRECT, mtu=mtu, sized=sized)
+
+    assert ("small-packets" in codes(replace(WELL, path=path))) == is_small
 
 
 def test_two_pings_are_not_enough_to_blame_a_firewall() -> None:

@@ -73,10 +73,10 @@ class OwnAddresses:
         self.history.forget()
 
     @property
-    def found(self) -> tuple[bool, bool, bool | None]:
+    def found(self) -> tuple[bool, bool, bool | None] | None:
         """What peers are told of the network: UDP, IPv6, whether a NAT varies the ports."""
         report = self.report
-        return (report.udp, bool(report.seen_v6), report.varies) if report else (False, False, None)
+        return (report.udp, bool(report.seen_v6), report.varies) if report else None
 
     def endpoints(self) -> tuple[OwnEndpoint, ...]:
         """Return the surest first: static, local, mapped, from STUN, guessed; none twice."""

@@ -78,7 +78,8 @@ class PathReport:
     `way` None is no way at all: no traffic and no home region. `silent` is
     the time since the last pong of the path in use. `calls` are requests to
     ping each other, sent by DERP; `heard_pings` counts the peer's pings, by UDP or relay.
-    `told` is what the last call said about us.
+    `told` is what the last call said about us. `sized` is when the `mtu` of the path
+    in use was last looked for; a moment later 0 says that no size came back.
     """
 
     peer: NodePublic
@@ -89,6 +90,7 @@ class PathReport:
     latency: float | None
     derp_latency: float | None
     mtu: int
+    sized: float | None
     since: float | None
     silent: float | None
     told: tuple[Endpoint, ...]

@@ -194,6 +194,7 @@ class Standing:
             latency=self.latency if best else self.derp_latency,
             derp_latency=self.derp_latency,
             mtu=best.mtu if best else 0,
+            sized=age(best.sized, now) if best else None,
             since=age(log.since, now),
             silent=age(best.answered, now) if best else None,
             told=self._node.own,

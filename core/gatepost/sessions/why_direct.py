@@ -12,7 +12,7 @@ from gatepost.sessions.relay_client_outputs import Outcome
 from gatepost.sessions.why_evidence import Evidence, Finding
 
 ENOUGH_PINGS = 3  # without an answer before anybody is blamed
-LATELY = 30.0  # seconds; an answer before that tells nothing about now
+LATELY = 10.0  # seconds; an answer before that tells nothing about now
 _RELAY_FIXES = {
     Outcome.SILENT: "See that its plugin peer-relay runs, and that the policy grants"
     " tailscale.com/cap/relay on it to this box.",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from gatepost.model.resource import Level
+from gatepost.sessions.paths_numbers import WIRE_SIZES
 from gatepost.sessions.paths_outputs import ByUdp
 from gatepost.sessions.why_evidence import Evidence, Finding
 
 WRONG_CLOCK = 60.0  # seconds; certificates and handshakes begin to fail at about that
+SIZING = 2.0  # seconds for packets of all sizes to come back
 LIVELY = 60.0  # seconds in which a path that changes often is counted
 FLAPPING = 4  # changes in that time
 HANDSHAKE_OLD = 185.0  # seconds; WireGuard makes a new session after 180
@@ -191,17 +193,22 @@ def policy_denies(evidence: Evidence) -> Finding | None:
 
 
 def small_packets(evidence: Evidence) -> Finding | None:
-    """Look whether whole tunnel packets fit the path; 0 octets means nobody measured."""
+    """Look whether whole tunnel packets fit the path."""
     path = evidence.path
-    if not isinstance(path.way, ByUdp) or not path.mtu:
+    if not isinstance(path.way, ByUdp) or path.sized is None or path.sized < SIZING:
         return None
     needed = TUNNEL_PACKET + _OUTER[path.way.endpoint.address.version]
     if path.mtu >= needed:
         return None
+    largest = (
+        f"The largest packets that came back had {path.mtu} octets"
+        if path.mtu
+        else f"No packet of {min(WIRE_SIZES)} octets or more came back"
+    )
     return Finding(
         code="small-packets",
-        text=f"The largest packets that get through are {path.mtu} octets, but those of the"
-        f" tunnel have up to {needed}: small requests work, transfers hang.",
+        text=f"{largest}, but those of the tunnel have up to {needed}: small requests work,"
+        " transfers hang.",
         fix="Raise the MTU of the link in between (PPPoE, another VPN), or let ICMP"
         ' "fragmentation needed" and "packet too big" through the firewalls.',
     )

@@ -26,6 +26,9 @@ class Held:
     def __init__(self, hold: HoldAddresses) -> None:
         self._hold = hold
         self._wanted: dict[NodePublic, Endpoint] = {}
+        # What the kernel held last and before that: such packets may still be on their way to us.
+        self._applied: dict[Endpoint, NodePublic] = {}
+        self._formerly: dict[Endpoint, NodePublic] = {}
         self._changed = asyncio.Event()
 
     def hold(self, peer: NodePublic, endpoint: Endpoint | None) -> None:
@@ -36,20 +39,19 @@ class Held:
         self._changed.set()
 
     def owner(self, endpoint: Endpoint) -> NodePublic | None:
-        """Return whose packets are held at an address."""
-        return next((k for k, e in self._wanted.items() if e == endpoint), None)
+        """Return whose packets are held at an address, or were until a moment ago."""
+        return self._applied.get(endpoint) or self._formerly.get(endpoint)
 
     async def run(self) -> None:
-        """Carry out until cancelled. Neither before nor after is anything held."""
-        await self._write(())
+        """Carry out until cancelled; then nothing is held any more."""
         try:
             while True:
                 await self._wait()
-                await self._write(tuple(self._wanted.values()))
+                await self._write(dict(self._wanted))
         finally:
             if self._wanted:
                 self._wanted.clear()
-                await self._write(())
+                await self._write({})
 
     async def _wait(self) -> None:
         """Wait for a change, or until what is wanted must be said again."""
@@ -60,8 +62,11 @@ class Held:
             return
         self._changed.clear()
 
-    async def _write(self, endpoints: tuple[Endpoint, ...]) -> None:
+    async def _write(self, wanted: dict[NodePublic, Endpoint]) -> None:
+        owners = {endpoint: peer for peer, endpoint in wanted.items()}
+        if owners != self._applied:
+            self._formerly, self._applied = self._applied | owners, owners
         try:
-            await self._hold(endpoints)
+            await self._hold(owners)
         except OSError as error:  # a broken path is left more slowly without it, nothing else
-            log.warning("could not hold the packets of %d peers: %s", len(endpoints), error)
+            log.warning("could not hold the packets of %d peers: %s", len(owners), error)

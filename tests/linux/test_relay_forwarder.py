@@ -335,7 +335,7 @@ def udp_packet(version: int, source: str, destination: str, payload: bytes) -> b
 def checksum(content: bytes) -> bytes:
     """RFC 1071."""
     words = struct.unpack(f"!{(len(content) + 1) // 2}H", content + bytes(len(content) % 2))
-    total = sum(words)
+    total: int = sum(words)
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return (total ^ 0xFFFF).to_bytes(2, "big")

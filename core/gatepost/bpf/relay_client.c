@@ -90,6 +90,15 @@ INLINE struct layout layout(u32 link, int is_v6)
 	return (struct layout){ link, udp, udp + 8, is_v6 };
 }
 
+/* The start of the packet when so many octets of it can be read directly; the kernel may keep all
+ * but the headers elsewhere. */
+INLINE u8 *reach(struct packet *packet, u32 octets)
+{
+	if (DATA(packet) + octets > DATA_END(packet) && pull(packet, octets))
+		return 0;
+	return DATA(packet) + octets > DATA_END(packet) ? 0 : DATA(packet);
+}
+
 /* Change the checksum of UDP for what stands in both a header and the sum of the addresses. */
 INLINE void count_address(struct packet *packet, const struct layout *at, const struct address *from,
 			  const struct address *to)
@@ -169,11 +178,12 @@ INLINE int push(struct packet *packet, const struct layout *at, u32 vni, u16 len
 INLINE int leave(struct packet *packet, struct layout at)
 {
 	u8 *data = DATA(packet);
-	if (data + at.payload + GENEVE > DATA_END(packet))
+	if (data + at.payload > DATA_END(packet))
 		return NEXT;
 	struct udp *udp = (void *)(data + at.udp);
 	if (udp->to != be16(STAND_IN_PORT))
 		return NEXT;
+	u16 length = udp->length;
 	struct address stand_in;
 	if (at.is_v6)
 		stand_in = *(struct address *)(data + at.ip + 24);
@@ -185,7 +195,9 @@ INLINE int leave(struct packet *packet, struct layout at)
 	if (is_batch(packet))
 		return refuse(BATCHES);
 	struct place to = *place;
-	u16 length = udp->length;
+	data = reach(packet, at.payload + GENEVE);
+	if (!data)
+		return NEXT;
 	int is_wireguard = data[at.payload] != 0; /* a Geneve header begins with 0 */
 	if (at.payload + be16(length) - 8 != packet->length)
 		return NEXT;
@@ -236,14 +248,9 @@ INLINE int pop_v6(struct packet *packet, const struct layout *at, const u32 *hea
 
 INLINE int arrive(struct packet *packet, struct layout at)
 {
-	u8 *data = DATA(packet);
-	if (data + at.payload + GENEVE > DATA_END(packet)) {
-		if (pull(packet, at.payload + GENEVE))
-			return NEXT;
-		data = DATA(packet);
-		if (data + at.payload + GENEVE > DATA_END(packet))
-			return NEXT;
-	}
+	u8 *data = reach(packet, at.payload + GENEVE);
+	if (!data)
+		return NEXT;
 	u8 *geneve = data + at.payload;
 	u32 kind = geneve_kind(geneve);
 	if (geneve[0] || (kind != WIREGUARD_KIND && kind != DISCO_KIND))

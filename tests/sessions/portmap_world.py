@@ -194,13 +194,16 @@ class World:
     gateway: FakeGateway = field(default_factory=FakeGateway)
     now: float = 1000.0
     loss: Callable[[bytes], bool] = lambda _: False
+    upnp: bool = True
     changes: int = 0
     looks: int = 0
     sent: list[bytes] = field(default_factory=list[bytes])
     refused: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
-        self.session = PortMap(US, PORT, nonce=NONCE, random_bytes=make_random(), now=self.now)
+        self.session = PortMap(
+            US, PORT, nonce=NONCE, random_bytes=make_random(), now=self.now, upnp=self.upnp
+        )
         self._deliver(self.session.take())
 
     def run(self, seconds: float) -> None:

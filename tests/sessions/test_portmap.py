@@ -25,6 +25,7 @@ from gatepost.sessions.portmap_values import (
     has_restarted,
 )
 from gatepost.wire import natpmp, pcp
+from gatepost.wire.upnp import GATEWAY_1
 
 each_protocol = pytest.mark.parametrize("word", list(PROTOCOLS))
 
@@ -51,6 +52,17 @@ def test_of_all_protocols_the_one_of_the_official_client_comes_first() -> None:
     world = make_world("natpmp", "pcp", "upnp")
 
     assert world.gateway.asked == ["natpmp"]
+
+
+def test_where_upnp_is_switched_off_nobody_searches_and_nobody_is_believed() -> None:
+    world = World(gateway=FakeGateway(speaks=frozenset({"upnp"})), upnp=False)
+    answer = f"HTTP/1.1 200 OK\r\nST: {GATEWAY_1}\r\nLOCATION: http://192.168.1.1/\r\n\r\n"
+    world.hear(answer.encode())
+    world.run(60.0)
+
+    assert not [p for p in world.sent if p.startswith(b"M-SEARCH")]
+    assert world.gateway.asked == []
+    assert world.external is None
 
 
 def test_a_refusal_lets_the_next_protocol_be_asked() -> None:

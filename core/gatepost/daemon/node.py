@@ -20,6 +20,7 @@ from gatepost.daemon.relaying import Relaying
 from gatepost.daemon.services import Services
 from gatepost.daemon.wishes import WATCHED, Wishes
 from gatepost.linux.monitor import Monitor, Topic
+from gatepost.model.attributes import NO_UPNP
 from gatepost.model.netmap import NetworkFacts
 from gatepost.model.process import LocalNetworks, WatchLocalNetworks
 from gatepost.model.resource import Notice
@@ -145,7 +146,11 @@ class Node:
     def map_port(self) -> None:
         """Keep our port mapped while the mesh is up and the settings ask for it."""
         is_up = bool(self.inputs.wanted and self.keeper.identity.node)
-        self.port_mapping.use(on=is_up and self.in_force.box.node.port_mapping)
+        netmap = self.inputs.netmap
+        self.port_mapping.use(
+            on=is_up and self.in_force.box.node.port_mapping,
+            upnp=netmap is None or NO_UPNP not in netmap.me.capabilities,
+        )
         self.tell_endpoints()
 
     def tell_endpoints(self) -> None:

@@ -63,12 +63,18 @@ class PortMapping:
         self._tasks = Tasks()
         self._listening: socket.socket | None = None
         self._in_use = False
+        self._upnp = True
 
     # --- what the daemon says ---------------------------------------------------------------
 
-    def use(self, *, on: bool) -> None:
-        """Map the port or give it back; look again which gateways there are. Never waits."""
-        self._in_use = on
+    def use(self, *, on: bool, upnp: bool = True) -> None:
+        """Map the port or give it back; look again which gateways there are. Never waits.
+
+        Without `upnp` only NAT-PMP and PCP are spoken.
+        """
+        if upnp != self._upnp and self._lines:
+            self.use(on=False, upnp=self._upnp)
+        self._in_use, self._upnp = on, upnp
         wanted = [g for g in self._gateways() if g.is_home] if on else []
         for gateway in self._lines.keys() - set(wanted):
             line = self._lines.pop(gateway)
@@ -137,6 +143,7 @@ class PortMapping:
             nonce=self._nonce(gateway),
             random_bytes=self._random,
             now=self._clock(),
+            upnp=self._upnp,
         )
         try:
             line = Line(session, mark=self._mark, clock=self._clock, on_change=self._changed)

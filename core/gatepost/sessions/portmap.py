@@ -57,12 +57,13 @@ class PortMap:
         nonce: bytes,
         random_bytes: Callable[[int], bytes],
         now: float,
+        upnp: bool = True,
     ) -> None:
         self.gateway = gateway
         self.mapping: Mapping | None = None
         self.has_looked = False  # at which protocols the gateway speaks
         self._now = now
-        self._ask = Asker(gateway, port, nonce, random_bytes, lambda: self._now)
+        self._ask = Asker(gateway, port, nonce, random_bytes, lambda: self._now, upnp)
         self._outputs: list[Output] = []
         self._look_wanted = False
         self._is_over = False

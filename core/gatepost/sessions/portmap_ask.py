@@ -67,6 +67,7 @@ class Asker:
     nonce: bytes
     random_bytes: Callable[[int], bytes]
     clock: Callable[[], float]
+    speaks_upnp: bool  # whether UPnP may be asked at all
     seen: Seen = field(default_factory=Seen)
     _grant: Grant | None = None  # the UPnP mapping in use
     _found: tuple[upnp.Found, ...] = ()
@@ -85,7 +86,7 @@ class Asker:
         answers = {
             Protocol.NAT_PMP: self.seen.nat_pmp,
             Protocol.PCP: self.seen.pcp,
-            Protocol.UPNP: self.seen.upnp,
+            Protocol.UPNP: self.seen.upnp and self.speaks_upnp,
         }
         spoken = [protocol for protocol, answered in answers.items() if answered]
         return tuple(sorted(spoken, key=lambda protocol: protocol is not first))
@@ -101,7 +102,7 @@ class Asker:
         yield from self._exchange(self._greetings(), answers.accept_first)
         yield from self._linger(self.clock() + OTHERS, answers.accept)
         yield from self._linger(self.clock() + MORE_UPNP, answers.accept_more)
-        self._found = tuple(answers.found)
+        self._found = tuple(answers.found) if self.speaks_upnp else ()
         self.seen = answers.seen()
 
     def _greetings(self) -> list[SendTo]:
@@ -114,12 +115,15 @@ class Asker:
         service = self._service
         unicast = Endpoint(self.gateway.address, upnp.SEARCH_PORT)
         group = Endpoint(upnp.GROUP, upnp.SEARCH_PORT)
-        return [
-            SendTo(service, natpmp.write_request(natpmp.AddressRequest())),
-            SendTo(service, pcp.write_request(pcp.Announce(self.gateway.local))),
+        searches = [
             SendTo(unicast, upnp.write_search(upnp.GATEWAY_1)),
             SendTo(group, upnp.write_search(upnp.GATEWAY_1)),
             SendTo(group, upnp.write_search(upnp.GATEWAY_2)),
+        ]
+        return [
+            SendTo(service, natpmp.write_request(natpmp.AddressRequest())),
+            SendTo(service, pcp.write_request(pcp.Announce(self.gateway.local))),
+            *(searches if self.speaks_upnp else ()),
         ]
 
     # --- a port -----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.sessions.backoff import Backoff
-from gatepost.sessions.token_bucket import TokenBucket
+from gatepost.sessions.token_bucket import Pace, TokenBucket
 
 
 @given(steps=st.lists(st.floats(0, 3), max_size=200))
@@ -42,3 +42,22 @@ def test_a_success_starts_over() -> None:
     backoff.reset()
 
     assert backoff.next(1.0) == 1.0
+
+
+@given(steps=st.lists(st.tuples(st.floats(0, 3), st.floats(0, 50)), max_size=200))
+def test_who_waits_as_told_keeps_the_pace(steps: list[tuple[float, float]]) -> None:
+    pace = Pace(rate=10.0, burst=20.0, now=0.0)
+    now, spent, last = 0.0, 0.0, 0.0
+    for step, amount in steps:
+        now += step
+        spent += amount
+        last = amount
+        now += pace.spend(amount, now)
+
+        assert spent - last <= 20 + 10 * now + 1e-6
+
+
+def test_what_goes_over_is_paid_for_later() -> None:
+    pace = Pace(rate=10.0, burst=20.0, now=0.0)
+
+    assert [pace.spend(*x) for x in ((20, 0.0), (30, 0.0), (0, 2.0), (5, 4.0))] == [0, 3, 1, 0]

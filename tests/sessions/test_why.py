@@ -249,6 +249,12 @@ def test_packets_are_called_small_only_after_their_size_was_looked_for(
     assert ("small-packets" in codes(replace(WELL, path=path))) == is_small
 
 
+def test_pings_that_arrived_while_the_path_was_good_say_nothing_about_now() -> None:
+    path = replace(BY_DERP, heard_pings=9, ping_heard=60.0)
+
+    assert "pings-dropped" in codes(replace(RELAYED, path=path))
+
+
 def test_two_pings_are_not_enough_to_blame_a_firewall() -> None:
     few = (replace(UNANSWERED[0], pings=2),)
 

@@ -143,13 +143,12 @@ def _one_hard(evidence: Evidence, hard: str, strict: str, code: str) -> Finding 
 
 def answers_dropped(evidence: Evidence) -> Finding | None:
     """Look whether the peer's pings arrive and its answers do not: one side drops."""
-    path = evidence.path
-    if _is_explained(evidence) or not _unanswered(evidence) or not path.heard_pings:
+    if _is_explained(evidence) or not _unanswered(evidence) or not _is_heard(evidence):
         return None
     return Finding(
         code="answers-dropped",
-        text=f"Pings of {evidence.peer.name} arrive here ({path.heard_pings} so far), but none"
-        " of ours is answered: a firewall drops our pings or the answers to them.",
+        text=f"Pings of {evidence.peer.name} arrive here, but none of ours is answered: a"
+        " firewall drops our pings or the answers to them.",
         fix=f"Allow UDP port 41641 in the firewall at {evidence.peer.name}, and answers to what"
         " this box sends in the firewall here.",
     )
@@ -157,7 +156,7 @@ def answers_dropped(evidence: Evidence) -> Finding | None:
 
 def pings_dropped(evidence: Evidence) -> Finding | None:
     """Look whether pings in both directions get lost although NATs and UDP are fine."""
-    if _is_explained(evidence) or not _unanswered(evidence) or evidence.path.heard_pings:
+    if _is_explained(evidence) or not _unanswered(evidence) or _is_heard(evidence):
         return None
     tried = [t for _, t in _addresses(evidence) if t.pings]
     return Finding(
@@ -250,6 +249,12 @@ def _unanswered(evidence: Evidence) -> bool:
     """Say whether enough was tried to draw conclusions, and nothing answered."""
     tried = [t for _, t in _addresses(evidence) if t.pings and not t.trouble]
     return sum(t.pings for t in tried) >= ENOUGH_PINGS and not any(_answers(t) for t in tried)
+
+
+def _is_heard(evidence: Evidence) -> bool:
+    """Say whether the peer's own pings arrive now."""
+    heard = evidence.path.ping_heard
+    return heard is not None and heard < LATELY
 
 
 def _is_explained(evidence: Evidence) -> bool:

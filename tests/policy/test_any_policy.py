@@ -7,8 +7,8 @@ import json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.policy.plain import Plain
+from tests.policy.policies import FULL
 from tests.policy.small_mesh import MESH
-from tests.policy.test_read import FULL
 
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.domains import check_domains

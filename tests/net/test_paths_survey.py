@@ -9,13 +9,11 @@ from ipaddress import IPv4Address
 
 from tests.sessions.paths_world import make_random
 
-from gatepost.model.attributes import NO_PORTAL_CHECK
 from gatepost.model.netmap import DerpNode, DerpRegion, Endpoint
 from gatepost.net.netcheck import StunClient
 from gatepost.net.paths_own import OwnAddresses
 from gatepost.net.paths_survey import Survey
 from gatepost.sessions.home import REMEMBERED
-from gatepost.testing.makers import make_netmap, make_node
 from gatepost.wire.stun import read_request, write_answer
 
 US = Endpoint(IPv4Address("198.51.100.9"), 5000)
@@ -179,14 +177,3 @@ async def test_a_look_at_everything_includes_captive_portals() -> None:
     assert report.udp
     assert report.hairpin is True
     assert portal is True
-
-
-async def test_captive_portals_may_be_left_alone() -> None:
-    ground = Ground()
-    me = replace(make_node(1), capabilities={NO_PORTAL_CHECK: ()})
-    ground.survey.obey(make_netmap(me=me))
-    _, portal = await ground.survey.examine()
-    ground.survey.obey(None)
-
-    assert portal is False  # of no region, says this web
-    assert (await ground.survey.examine())[1] is True

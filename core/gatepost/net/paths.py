@@ -157,7 +157,6 @@ class PathService:
         """Take the peers and relays of a new netmap; None is nobody."""
         peers = netmap.peers if netmap else ()
         regions = netmap.derp if netmap else ()
-        self._survey.obey(netmap)
         self._tsmp.set_peers(peers)
         self._session.set_peers(map(read_facts, peers), self._clock())
         self._proxies.keep(p.key for p in peers)

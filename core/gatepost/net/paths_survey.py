@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from gatepost.model.attributes import NO_PORTAL_CHECK
-from gatepost.model.netmap import DerpRegion, NetMap
+from gatepost.model.netmap import DerpRegion
 from gatepost.model.owned import MARK
 from gatepost.net.netcheck import StunClient
 from gatepost.net.netcheck_http import HttpProbes
@@ -59,11 +58,6 @@ class Survey:
         self._full: tuple[float, int, frozenset[int]] | None = None  # the last full check
         self._https: tuple[float, int, Mapping[int, float]] | None = None  # when, where, what
         self.regions: tuple[DerpRegion, ...] = ()
-        self.asks_for_portals = True
-
-    def obey(self, netmap: NetMap | None) -> None:
-        """Leave captive portals alone where the coordination server asks for that."""
-        self.asks_for_portals = netmap is None or NO_PORTAL_CHECK not in netmap.me.capabilities
 
     def hurry(self) -> None:
         """Check now rather than in a while."""
@@ -95,9 +89,8 @@ class Survey:
 
     async def examine(self) -> tuple[Report, bool | None]:
         """Check all there is; return what was found, and whether there is a captive portal."""
-        asked = self.regions if self.asks_for_portals else ()
         async with asyncio.TaskGroup() as group:
-            portal = group.create_task(self._http.captive_portal(asked))
+            portal = group.create_task(self._http.captive_portal(self.regions))
             report = await self.check(full=True, hairpin=True)
         return report, portal.result()
 

@@ -134,6 +134,20 @@ def test_a_direct_path_is_found_within_a_second(nodes: tuple[Node, Node], tmp_pa
     assert one.ask("ping", 2)[1] == "direct"
 
 
+@pytest.mark.parametrize("version", ["4", "6"])
+def test_what_a_path_carries_is_measured(
+    nodes: tuple[Node, Node], internet: Topology, tmp_path: Path, version: str
+) -> None:
+    one, two = nodes
+    internet.internet.ip("link set site-2 mtu 1400")
+    for site in internet.sites:  # one version only, or the path may move to the other
+        site.box.run("ip", f"-{10 - int(version)}", "route", "delete", "default")
+    introduce(nodes, tmp_path, version)
+    until(lambda: one.pings(2) and one.kind(2) == two.kind(1) == "direct")
+
+    until(lambda: (one.ask("mtu", 2), two.ask("mtu", 1)) == (1400, 1400))
+
+
 def test_a_node_answers_inside_the_tunnel(nodes: tuple[Node, Node], tmp_path: Path) -> None:
     one = nodes[0]
     introduce(nodes, tmp_path)

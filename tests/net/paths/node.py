@@ -2,7 +2,7 @@
 
 Arguments: a Unix socket to listen on and a number. It takes one JSON object per
 line and answers with one: {"do": "peers", ...}, "paths", "device", "endpoints",
-"ping", "tsmp", "check", "injected", "die".
+"ping", "tsmp", "mtu", "check", "injected", "die".
 """
 
 from __future__ import annotations
@@ -108,6 +108,9 @@ class TestNode:
                 return self.injected
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "mtu":
+                report = self.paths.report(key)
+                return report.mtu if report else None
             case "tsmp":
                 return await self.paths.tsmp_ping(mesh_address(int(wish["peer"])), 2.0)
             case "ping":

@@ -256,3 +256,18 @@ def test_the_sum_of_all_differences_is_the_first_map() -> None:
             assert known.filter == wanted.filter
             assert known.grants == wanted.grants
             assert known.me == wanted.me
+
+
+def test_relays_of_the_policy_are_sent_beside_our_own() -> None:
+    node = {"Name": "7a", "RegionID": 7, "HostName": "relay.example"}
+    region = {"RegionID": 7, "RegionCode": "lab", "Nodes": [node]}
+    old = make_mesh()
+    new = under(old, acls=[accept("*", "*:*")], derpMap={"Regions": {"7": region}})
+
+    told = difference(old, new, CLIENT)
+
+    assert told is not None
+    assert told.derp_map is not None
+    assert set(told.derp_map.regions or {}) == {*(MESH.derp_map.regions or {}), "7"}
+    assert first(new, CLIENT).derp_map == told.derp_map
+    assert first(old, CLIENT).derp_map == MESH.derp_map

@@ -20,6 +20,8 @@ from gatepost.model.keys import MachinePublic, NodePublic
 from gatepost.policy.directory import Machines
 from gatepost.policy.filters import Filter
 from gatepost.policy.intervals import bits, bits_of
+from gatepost.policy.relays import relays
+from gatepost.wire.derp_map import DerpMap
 from gatepost.wire.go_json import write_json
 from gatepost.wire.map_frames import write_frame
 from gatepost.wire.netmap import FilterRule
@@ -62,7 +64,7 @@ class Messages:
         peers = [world.nodes[i] for i in bits(group.visible) if i != viewer]
         parts = [
             b'"Node":' + self._self_json(world, node),
-            _members(write_json(mapper.settings_of(self._mesh, now))),
+            _members(write_json(mapper.settings_of(self._mesh, self._relays(world), now))),
             b'"UserProfiles":' + write_json(mapper.profiles(world, (node, *peers))),
             b'"PacketFilters":' + _filter_json({}, {"base": (), **group.filter()}),
             _ssh_json(world, viewer),
@@ -172,6 +174,8 @@ class Messages:
         if is_same_node and one is other:
             return []
         found: list[bytes] = []
+        if old.rights.policy.derp_map != new.rights.policy.derp_map:
+            found.append(b'"DERPMap":' + write_json(self._relays(new)))
         if not (is_same_node and one.attributes.is_same(other.attributes, viewer)):
             before = self._self_json(old, old.nodes[viewer])
             after = self._self_json(new, new.nodes[viewer])
@@ -180,6 +184,9 @@ class Messages:
         if ssh != _ssh_json(old, viewer):
             found.append(ssh or b'"SSHPolicy":{"rules":[]}')
         return found
+
+    def _relays(self, world: World) -> DerpMap:
+        return relays(world.rights.policy, self._mesh.derp_map)
 
     def _self_json(self, world: World, node: Node) -> bytes:
         compiled = world.rights.compiled

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _FAREWELL = 90.0  # seconds; a client gives up a silent stream after 120
 _NOBODYS_ID = (1 << 53) - 1  # the largest that clients take; ids count up from 1
+_SSH_ACTION = "/machine/ssh/action/"
 _Handler = Callable[[ControlRequest], Awaitable[ControlResponse]]
 # Known to clients and not offered; a client copes with "not implemented".
 _LATER = ("/machine/set-dns", "/machine/id-token", "/machine/feature/query", "/machine/tka/",
@@ -57,6 +58,8 @@ class MachineApi:
 
     async def handle(self, request: ControlRequest) -> ControlResponse:
         """Answer one request; errors of the asker become statuses here."""
+        if request.path.startswith(_SSH_ACTION):
+            return _refuse_check()
         handler = self._handlers.get((request.method, request.path))
         if handler is None:
             return _unknown(request)
@@ -172,6 +175,16 @@ async def _then_silence(frame: bytes, closed: asyncio.Event) -> AsyncGenerator[b
     with suppress(TimeoutError):
         async with asyncio.timeout(_FAREWELL):
             await closed.wait()
+
+
+def _refuse_check() -> ControlResponse:
+    """Refuse a sign-in for which the policy asks for a check, and say why to who tried.
+
+    Nobody can be asked to prove again who they are, so letting them in would
+    be wrong, and saying nothing would look like a fault of the network.
+    """
+    text = "the policy asks for a check, which this server does not offer: it takes action accept"
+    return ControlResponse(body=write_json({"reject": True, "message": f"# Gatepost: {text}\r\n"}))
 
 
 def _unknown(request: ControlRequest) -> ControlResponse:

@@ -214,10 +214,10 @@ def profile(users: Mapping[int, User], user_id: int) -> UserProfile:
     )
 
 
-def settings_of(mesh: Mesh, now: float) -> MapResponse:
+def settings_of(mesh: Mesh, derp_map: DerpMap, now: float) -> MapResponse:
     """Return the part of a first answer that does not depend on the viewer."""
     return MapResponse(
-        derp_map=mesh.derp_map,
+        derp_map=derp_map,
         dns_config=DnsConfig(proxied=True, domains=(mesh.domain,), routes={mesh.domain: ()}),
         domain=mesh.domain,
         collect_services=False,

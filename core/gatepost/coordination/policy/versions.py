@@ -19,6 +19,7 @@ from gatepost.policy.default import DEFAULT_POLICY
 from gatepost.policy.domains import check_domains
 from gatepost.policy.inventory import Inventory, Role
 from gatepost.policy.read import read
+from gatepost.policy.relays import check_relays
 from gatepost.policy.trial import prove
 
 LONGEST_NOTE = 500  # characters
@@ -38,6 +39,7 @@ def examine(text: str, inventory: Inventory) -> Compiled:
     """Return a policy compiled; raise `PolicyRefusedError` with every reason why not."""
     policy = read(text)
     check_domains(policy, domains_of(inventory)).settle()
+    check_relays(policy)
     prove(policy, inventory)
     return Compiled.of(policy, inventory)
 

@@ -84,6 +84,7 @@ class Paths:
         self.lost.append(path)
 
     def send_message(self, receiver: DiscoPublic, way: Way, message: Message) -> str:
+        assert receiver.raw
         self.sent.append(message)
         loop = asyncio.get_running_loop()
         match message, way:
@@ -93,7 +94,6 @@ class Paths:
                 loop.call_soon(self._challenge, message, way)
             case _:
                 pass
-        assert receiver in {PEER.disco, RELAY.disco, PORT}
         return ""
 
     def allocation(self, request: AllocateRequest) -> Allocation:
@@ -198,6 +198,16 @@ async def test_nobody_is_asked_without_the_right_or_the_ability(given: NetMap) -
         await asyncio.sleep(0)
 
         assert paths.sent == []
+
+
+async def test_only_those_that_say_they_relay_are_asked_if_anybody_does() -> None:
+    idle = [replace(make_node(n), capability_version=CAPABLE) for n in range(10, 40)]
+    offering = replace(RELAY, offers_relay=True)
+    for others, asked in (((PEER, *idle, offering), 1), ((PEER, *idle, RELAY), 8)):
+        async with using(StandIns(), netmap(*others, relays=(*idle, RELAY))) as (client, paths):
+            seek(client)
+
+            assert kinds(paths).count(AllocateRequest) == asked
 
 
 async def test_a_node_that_is_a_relay_is_its_own_first() -> None:

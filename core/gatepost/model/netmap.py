@@ -86,6 +86,7 @@ class Node:
     authorized: bool = True
     capability_version: int = 0
     operating_system: str = ""
+    offers_relay: bool = False  # says that it relays for others
     network: NetworkFacts = field(default_factory=NetworkFacts)
     capabilities: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: MappingProxyType({})

@@ -96,7 +96,10 @@ class RelayClients:
         self._me = netmap.me.key
         able: Iterable[Node] = () if REFUSES in netmap.me.capabilities else netmap.peers
         peers = [p for p in able if p.capability_version >= CAPABLE and p.home_derp]
-        relays = [p for p in peers if netmap.may(p, TARGET)]
+        granted = [p for p in peers if netmap.may(p, TARGET)]
+        # Who grants it by "*" grants it for all nodes. A server that hides who relays leaves
+        # no choice but to ask them.
+        relays = [p for p in granted if p.offers_relay] or granted
         if REFUSES not in netmap.me.capabilities and netmap.may(netmap.me, TARGET):
             relays.append(replace(netmap.me, disco=self._disco))
         self._session.set_nodes(self._me, _relay_nodes(relays), _relay_nodes(peers))

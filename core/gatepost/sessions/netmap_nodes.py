@@ -92,6 +92,7 @@ def parse_node(wire: netmap.MapNode) -> Node:
         authorized=wire.machine_authorized,
         capability_version=wire.cap,
         operating_system=wire.hostinfo.os if wire.hostinfo else "",
+        offers_relay=bool(wire.hostinfo and wire.hostinfo.peer_relay),
         network=read_network(wire.hostinfo.net_info if wire.hostinfo else None),
         capabilities=read_capabilities(wire.cap_map),
     )

@@ -9,7 +9,10 @@ their machines.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import socket
+import struct
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -204,3 +207,36 @@ async def relay(netlink: Netlink, *, kernel: bool) -> AsyncGenerator[Running]:
         task.cancel()
     if isinstance(forwarder, KernelForwarder):
         forwarder.close()
+
+
+def udp_packet(version: int, source: str, destination: str, payload: bytes) -> bytes:
+    """Return an IP packet from port 9 to the relay's."""
+    one, other = ip_address(source).packed, ip_address(destination).packed
+    length = 8 + len(payload)
+    udp = struct.pack("!HHHH", 9, PORT, length, 0) + payload
+    sum_of_all = checksum(one + other + struct.pack("!II", length, 17) + udp)
+    udp = udp[:6] + sum_of_all + payload
+    if version == 6:
+        return struct.pack("!IHBB", 6 << 28, length, 17, 64) + one + other + udp
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, 17, 0) + one + other
+    return head[:10] + checksum(head) + head[12:] + udp
+
+
+def checksum(content: bytes) -> bytes:
+    """RFC 1071."""
+    words = struct.unpack(f"!{(len(content) + 1) // 2}H", content + bytes(len(content) % 2))
+    total: int = sum(words)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return (total ^ 0xFFFF).to_bytes(2, "big")
+
+
+@contextmanager
+def open_tun(name: str) -> Generator[int]:
+    """Make a device whose packets are read and written by the test."""
+    device = os.open("/dev/net/tun", os.O_RDWR)
+    try:
+        fcntl.ioctl(device, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1001))  # TUNSETIFF
+        yield device
+    finally:
+        os.close(device)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import socket
 import struct
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
@@ -22,10 +20,13 @@ from tests.linux.relay_bed import (
     Running,
     make_bed,
     make_caller,
+    open_tun,
     programs,
     relay,
+    udp_packet,
     wireguard,
 )
+from tests.net.waiting import eventually
 
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.relay_forwarder import KernelForwarder
@@ -33,6 +34,7 @@ from gatepost.linux.tc import TrafficPrograms, open_maps
 from gatepost.model.netmap import Endpoint
 from gatepost.net.relay_ports import Count
 from gatepost.sessions.relay_server import Flow, Onward
+from gatepost.testing.netns import connect
 
 pytestmark = pytest.mark.root
 both_ways = pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "user-space"])
@@ -94,6 +96,25 @@ def test_the_kernel_forwards_by_itself_and_counts(bed: Bed, version: int) -> Non
 
             assert after[flow].packets - before[flow].packets == 50
             assert after[flow].octets - before[flow].octets == 50 * len(packet)
+
+    run_inside(bed.box, work)
+
+
+@versions
+def test_both_ends_may_be_behind_the_same_device(bed: Bed, version: int) -> None:
+    a, b = make_caller(bed, 0, version), make_caller(bed, 0, version)
+
+    async def work(netlink: Netlink) -> None:
+        async with relay(netlink, kernel=True) as running:
+            vni = await running.join(a, b, (version, version))
+            before = await counted(running, vni)
+            packet = wireguard(vni, b"there and back")
+            a.send(packet, (BOX[version][0], PORT))
+            assert await b.receive() == packet
+            after = await counted(running, vni)
+            flow = next(f for f in after if f.source == a.address)
+
+            assert after[flow].packets - before[flow].packets == 1
 
     run_inside(bed.box, work)
 
@@ -208,6 +229,34 @@ def test_a_packet_that_the_way_out_does_not_take_goes_through_user_space(bed: Be
         bed.box.ip("link set wan1 mtu 1500")
 
 
+def test_a_flow_follows_the_route_to_its_client(bed: Bed) -> None:
+    """The way out is in the kernel's table, so it must change when the route does."""
+    a, b = make_caller(bed, 0, 4), make_caller(bed, 1, 4)
+    connect(bed.box, "spare0", bed.b, "spare1")
+
+    async def work(netlink: Netlink) -> None:
+        async with relay(netlink, kernel=True) as running:
+            vni = await running.join(a, b)
+            bed.box.ip("route add 10.2.0.2/32 dev spare0 src 10.2.0.1")
+            bed.b.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
+            running.service.poke()
+            await eventually(lambda: not running.service.is_behind)
+            bed.box.ip("link set wan1 down")
+            packet = wireguard(vni, b"by the other cable")
+            a.send(packet, (BOX[4][0], PORT))
+
+            assert await b.receive() == packet
+
+    try:
+        run_inside(bed.box, work)
+    finally:
+        bed.box.ip(
+            "link delete spare0",
+            "link set wan1 up",
+            f"address replace {BOX[6][1]}/64 dev wan1 nodad",
+        )
+
+
 def test_packets_without_a_checksum_arrive_without_one(bed: Bed) -> None:
     a, b = make_caller(bed, 0, 4), make_caller(bed, 1, 4)
     a.socket.setsockopt(socket.SOL_SOCKET, 11, 1)  # SO_NO_CHECK
@@ -317,36 +366,3 @@ def test_a_device_without_ethernet_relays_too(bed: Bed, version: int) -> None:
             forwarder.close()
 
     run_inside(bed.box, work)
-
-
-def udp_packet(version: int, source: str, destination: str, payload: bytes) -> bytes:
-    """Return an IP packet from port 9 to the relay's."""
-    one, other = ip_address(source).packed, ip_address(destination).packed
-    length = 8 + len(payload)
-    udp = struct.pack("!HHHH", 9, PORT, length, 0) + payload
-    sum_of_all = checksum(one + other + struct.pack("!II", length, 17) + udp)
-    udp = udp[:6] + sum_of_all + payload
-    if version == 6:
-        return struct.pack("!IHBB", 6 << 28, length, 17, 64) + one + other + udp
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, 17, 0) + one + other
-    return head[:10] + checksum(head) + head[12:] + udp
-
-
-def checksum(content: bytes) -> bytes:
-    """RFC 1071."""
-    words = struct.unpack(f"!{(len(content) + 1) // 2}H", content + bytes(len(content) % 2))
-    total: int = sum(words)
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return (total ^ 0xFFFF).to_bytes(2, "big")
-
-
-@contextmanager
-def open_tun(name: str) -> Generator[int]:
-    """Make a device whose packets are read and written by the test."""
-    device = os.open("/dev/net/tun", os.O_RDWR)
-    try:
-        fcntl.ioctl(device, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1001))  # TUNSETIFF
-        yield device
-    finally:
-        os.close(device)

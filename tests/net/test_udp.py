@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from ipaddress import IPv4Address, ip_address
 
 from gatepost.model.netmap import Endpoint
@@ -17,14 +17,18 @@ LIMIT = 50
 
 
 @contextlib.asynccontextmanager
-async def receiver(limit: int | None) -> AsyncIterator[tuple[UdpSocket, asyncio.Queue[bytes]]]:
+async def receiver(limit: int | None) -> AsyncGenerator[tuple[UdpSocket, asyncio.Queue[bytes]]]:
     """Have a socket and what it hands over."""
     heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def keep(packet: bytes, _sender: tuple[str, int], _local: bytes, _interface: int) -> None:
+        heard.put_nowait(packet)
+
     opened = UdpSocket(
         HERE,
         0,
         mark=0,
-        on_packet=lambda packet, *_: heard.put_nowait(packet),
+        on_packet=keep,
         on_batch=lambda: None,
         limit=limit,
         whole=True,

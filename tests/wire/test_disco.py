@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TypedDict
 
 import pytest
 from hypothesis import given
@@ -69,7 +70,16 @@ ONE, TWO, RELAY = (
     DiscoPublic(bytes.fromhex(h + "00" * 25 + "1e1f"))
     for h in ("0001020300", "0001020004", "0001020000")
 )
-BIND = (1, 2, RELAY, bytes(range(32)))
+
+
+class Bind(TypedDict):
+    vni: int
+    generation: int
+    remote: DiscoPublic
+    challenge: bytes
+
+
+BIND: Bind = {"vni": 1, "generation": 2, "remote": RELAY, "challenge": bytes(range(32))}
 BIND_TEXT = "00000001 00000002" + "000102" + "00" * 27 + "1e1f" + bytes(range(32)).hex()
 ALLOCATION = Allocation(
     relay=RELAY,
@@ -89,12 +99,9 @@ ALLOCATION_TEXT = (
 )
 # The same source; the challenge of a `BindRelay` is there, though it means nothing.
 RELAY_VECTORS: list[tuple[Message, str]] = [
-    (
-        kind(vni=BIND[0], generation=BIND[1], remote=BIND[2], challenge=BIND[3]),
-        f"{number:02x}00" + BIND_TEXT,
-    )
-    for number, kind in ((4, BindRelay), (5, BindChallenge), (6, BindAnswer))
-] + [
+    (BindRelay(**BIND), "0400" + BIND_TEXT),
+    (BindChallenge(**BIND), "0500" + BIND_TEXT),
+    (BindAnswer(**BIND), "0600" + BIND_TEXT),
     (CallMeMaybeVia(ALLOCATION), "0700" + ALLOCATION_TEXT),
     (AllocateRequest((ONE, TWO), 1), "0800" + ONE.raw.hex() + TWO.raw.hex() + "00000001"),
     (AllocateResponse(1, ALLOCATION), "0900 00000001" + ALLOCATION_TEXT),

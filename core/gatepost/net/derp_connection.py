@@ -53,7 +53,8 @@ class Host(Protocol):
     def buffer(self) -> ReadBuffer: ...
     @property
     def random(self) -> Callable[[int], bytes]: ...
-    def now(self) -> float: ...
+    @property
+    def now(self) -> Callable[[], float]: ...
     def admit(self, hello: Hello, address: str) -> Awaitable[str]:
         """Return why the client may not enter, "" if it may."""
         ...
@@ -95,8 +96,10 @@ class DerpConnection:
 
     # --- the relay's side -----------------------------------------------------
     def write(self, data: bytes | memoryview) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(bytes(data) if self._copies else data)
+        if not self._copies:
+            self._transport.write(data)
+        elif not self._transport.is_closing():  # asyncio's complains
+            self._transport.write(bytes(data))
 
     def close(self, reason: str) -> None:
         log.info("derp: closing %s: %s", self._name, reason)

@@ -59,10 +59,10 @@ Admit = Callable[[NodePublic, str], Awaitable[bool]]
 class DerpServer:
     """One relay. `admit` says whether a node may use it, given its key and IP address.
 
-    `private` is the server's own key; `mesh_key` is 64 hexadecimal digits that the
-    servers of one region share: who shows it is let in without being asked for, and
-    may watch and forward. `clock` counts seconds and never goes back; `random`
-    returns as many unpredictable bytes as it is asked for.
+    To be made on a running loop. `private` is the server's own key; `mesh_key` is 64
+    hexadecimal digits that the servers of one region share: who shows it is let in
+    without being asked for, and may watch and forward. `clock` counts seconds and never
+    goes back; `random` returns as many unpredictable bytes as it is asked for.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class DerpServer:
         self._admit = admit
         self._mesh_key = mesh_key
         self.refused: Counter[str] = Counter()  # connections by reason
-        self._clock = clock
+        self.now = clock or asyncio.get_running_loop().time
         self._connections: set[DerpConnection] = set()
         self._unproven: set[DerpConnection] = set()
         self._tasks = Tasks()
@@ -171,9 +171,6 @@ class DerpServer:
         await self._tasks.close()
 
     # --- what connections ask (`derp_connection.Host`) ------------------------------
-    def now(self) -> float:
-        return asyncio.get_running_loop().time() if self._clock is None else self._clock()
-
     async def admit(self, hello: Hello, address: str) -> str:
         """Return why a client may not enter, "" if it may."""
         if self.is_mesh(hello):

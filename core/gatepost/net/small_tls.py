@@ -112,6 +112,9 @@ class TlsConnection(asyncio.BufferedProtocol):
     # --- what the owner's transport asks ----------------------------------------
     def write(self, octets: bytes | bytearray | memoryview) -> None:
         """Seal and send; the memory may be used again when this returns."""
+        if len(octets) <= RECORD:
+            self._write_record(octets)
+            return
         view, seal = memoryview(octets), self.tls.write
         for start in range(0, len(view), PIECE):
             position, stop = start, min(len(view), start + PIECE)
@@ -122,6 +125,14 @@ class TlsConnection(asyncio.BufferedProtocol):
                 self._fail(error)
                 return
             self._below.write(self._outgoing.read())
+
+    def _write_record(self, octets: bytes | bytearray | memoryview) -> None:
+        try:
+            self.tls.write(octets)
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        self._below.write(self._outgoing.read())
 
     def pause(self) -> None:
         self._paused = True
@@ -155,10 +166,13 @@ class TlsConnection(asyncio.BufferedProtocol):
                 self._shake_hands()
             self._deliver()
         except ssl.SSLWantReadError:
-            self._send()
+            pass  # the handshake goes on
         except ssl.SSLError as error:
             self._send()  # the alert that says why
             self._fail(error)
+            return
+        if self._outgoing.pending:  # the handshake's, or an answer to a change of keys
+            self._send()
 
     def _shake_hands(self) -> None:
         while self._fed < self._arrived:
@@ -171,7 +185,7 @@ class TlsConnection(asyncio.BufferedProtocol):
         self._above.owner.connection_made(self._above)
 
     def _deliver(self) -> None:
-        """Give the owner what there is; raise `SSLWantReadError` when that was nothing."""
+        """Give the owner what there is."""
         while not self._is_held:
             owner = self._above.owner
             if isinstance(owner, asyncio.BufferedProtocol):
@@ -192,20 +206,17 @@ class TlsConnection(asyncio.BufferedProtocol):
         return self._paused or self.closing
 
     def _fill(self, view: memoryview) -> tuple[int, bool]:
-        """Open records into `view`; return the octets opened and whether there may be more.
-
-        Raise `SSLWantReadError` only when nothing was opened.
-        """
-        count, room, read = 0, len(view), self._read_into
+        """Open records into `view`; return the octets opened and whether there may be more."""
+        count, room, read, incoming = 0, len(view), self._read_into, self._incoming
         while count < room:
+            if not incoming.pending:
+                if self._fed < self._arrived:
+                    self._feed()
+                elif not self.tls.pending():  # asked first: an exception costs as much as a record
+                    return count, False
             try:
                 opened = read(room - count, view[count:])
-            except ssl.SSLWantReadError:
-                if self._fed == self._arrived:
-                    if not count:
-                        raise
-                    return count, False
-                self._feed()
+            except ssl.SSLWantReadError:  # OpenSSL keeps half a record
                 continue
             if not opened:
                 self._ended = True

@@ -164,10 +164,12 @@ async def test_flows_of_an_earlier_run_stay_until_they_are_idle() -> None:
         bed.kernel.carry(OLD, 1)
         await bed.later(STEADY_LIFETIME - HOUSEKEEPING)
         assert OLD in bed.kernel.table
+        assert bed.flows.adopted == 1
 
         await bed.later(STEADY_LIFETIME + 1)
         await bed.later(HOUSEKEEPING)
         assert OLD not in bed.kernel.table
+        assert bed.flows.adopted == 0
 
 
 async def test_a_table_that_was_made_anew_is_filled_again() -> None:

@@ -60,6 +60,11 @@ class Flows:
         """Whether the kernel's table differs from what is wanted."""
         return bool(self._works) and self._installed != self._wanted
 
+    @property
+    def adopted(self) -> int:
+        """How many pairs of an earlier run the kernel still joins."""
+        return len({flow.vni for flow in self._strangers})
+
     def changed(self, place: Place) -> None:
         """Forward what the place says now, and no more what it said before. Never waits."""
         self._replace(place.vni, place.flows())

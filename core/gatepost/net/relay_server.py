@@ -40,7 +40,10 @@ _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayState:
-    """How the relay is doing. `trouble`: why packets pass through user space, if they do."""
+    """How the relay is doing. `trouble`: why packets pass through user space, if they do.
+
+    Pairs of an earlier run of the daemon, which the kernel still joins, count as bound.
+    """
 
     port: int = 0
     trouble: str = ""
@@ -139,8 +142,8 @@ class RelayService:
             port=self._sockets[4].port if 4 in self._sockets else 0,  # noqa: PLR2004  # the version of IP
             trouble=self._forwarder.trouble,
             addresses=self._session.addresses,
-            places=len(self._session),
-            bound=sum(place.is_bound for place in self._session.places()),
+            places=len(self._session) + self._flows.adopted,
+            bound=sum(p.is_bound for p in self._session.places()) + self._flows.adopted,
             packets=sum(end.packets for end in ends),
             octets=sum(end.octets for end in ends),
         )

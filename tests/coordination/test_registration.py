@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
 from typing import Any  # the fields of a key, of any type
 
 import pytest
@@ -22,6 +23,7 @@ from tests.coordination.makers import (
 )
 
 from gatepost.coordination.ledger import Decision
+from gatepost.coordination.policy.inventory import members_of
 from gatepost.coordination.records import (
     NOBODY,
     DropNode,
@@ -40,6 +42,7 @@ from gatepost.coordination.registration import (
     decide,
 )
 from gatepost.errors import RefusedError
+from gatepost.policy.read import read
 from gatepost.wire.hostinfo import Hostinfo
 from gatepost.wire.register import RegisterRequest
 
@@ -214,6 +217,44 @@ def test_requested_tags_that_the_key_has_are_fine() -> None:
     request = make_request(auth=SECRET, hostinfo=Hostinfo(request_tags=("tag:web",)))
 
     assert joined(ask(records, request)).tags == ("tag:web", "tag:db")
+
+
+POLICY = read("""{
+    "tagOwners": {"tag:web": ["alice@"], "tag:db": ["bob@"]},
+    "nodeAttrs": [{"target": ["tag:web"], "ipPool": ["100.70.0.8/31"]}],
+}""")
+RULED = replace(TERMS, policy=POLICY, members=members_of({1: ALICE, 2: BOB}))
+
+
+def test_a_user_gives_the_tags_that_the_policy_says_are_theirs() -> None:
+    request = make_request(hostinfo=Hostinfo(request_tags=("tag:web",)))
+
+    assert isinstance(decide(make_records(), request, MACHINE, RULED).answer, LoginNeeded)
+    node = approve(make_records(), request, MACHINE, ALICE.id, RULED).answer
+    assert (node.tags, node.user_id, node.key_expiry) == (("tag:web",), ALICE.id, None)
+    with pytest.raises(RefusedError, match="tag:web"):
+        approve(make_records(), request, MACHINE, BOB.id, RULED)
+
+
+def test_the_key_of_a_user_also_gives_the_tags_of_the_user() -> None:
+    request = make_request(auth=SECRET, hostinfo=Hostinfo(request_tags=("tag:web",)))
+    other = make_request(auth=SECRET, hostinfo=Hostinfo(request_tags=("tag:db",)))
+
+    assert joined(decide(make_records(make_key()), request, MACHINE, RULED)).tags == ("tag:web",)
+    with pytest.raises(RefusedError, match="tag:db"):
+        decide(make_records(make_key()), other, MACHINE, RULED)
+
+
+def test_a_new_node_gets_its_address_from_the_pool_of_the_policy() -> None:
+    request = make_request(hostinfo=Hostinfo(request_tags=("tag:web",)))
+    pool = [IPv4Address("100.70.0.8"), IPv4Address("100.70.0.9")]
+    one_taken = make_records(make_node(5, address=pool[0]))
+    all_taken = make_records(*(make_node(i, address=a) for i, a in enumerate(pool, start=5)))
+
+    assert approve(make_records(), request, MACHINE, ALICE.id, RULED).answer.address == pool[0]
+    assert approve(one_taken, request, MACHINE, ALICE.id, RULED).answer.address == pool[1]
+    with pytest.raises(RefusedError, match="ipPool"):
+        approve(all_taken, request, MACHINE, ALICE.id, RULED)
 
 
 def test_a_person_cannot_request_tags() -> None:

@@ -9,7 +9,7 @@ Source: protocol document 7.13.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from gatepost.errors import RefusedError
@@ -45,6 +45,19 @@ def allocate(taken: Collection[IPv4Address], start: int) -> IPv4Address:
             return address
         step = 1 if hole_end is None else hole_end - number + 1
         position = (position + step) % _SIZE
+
+
+def allocate_within(
+    pools: Iterable[IPv4Network], taken: Collection[IPv4Address]
+) -> IPv4Address | None:
+    """Return the first free address of the pools, in their order; None if all are in use."""
+    for pool in pools:
+        for number in range(int(pool.network_address), int(pool.broadcast_address) + 1):
+            address = IPv4Address(number)
+            is_reserved = any(first <= number <= last for first, last in _HOLES)
+            if address in MESH_V4 and not is_reserved and address not in taken:
+                return address
+    return None
 
 
 def ipv6_of(address: IPv4Address) -> IPv6Address:

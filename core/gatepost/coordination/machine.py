@@ -58,11 +58,10 @@ class MachineApi:
 
     async def handle(self, request: ControlRequest) -> ControlResponse:
         """Answer one request; errors of the asker become statuses here."""
-        if request.path.startswith(_SSH_ACTION):
-            return _refuse_check()
         handler = self._handlers.get((request.method, request.path))
         if handler is None:
-            return _unknown(request)
+            is_check = request.path.startswith(_SSH_ACTION)
+            return _refuse_check() if is_check else _unknown(request)
         try:
             return await handler(request)
         except TooManyError as error:

@@ -117,7 +117,13 @@ class Registrar:
         self._failures.fail(caller.source, self._ledger.now)
 
     def _terms(self) -> Terms:
-        return Terms(now=self._ledger.now, key_expiry=self._key_expiry)
+        rights = self._ledger.world.rights
+        return Terms(
+            now=self._ledger.now,
+            key_expiry=self._key_expiry,
+            policy=rights.policy,
+            members=rights.inventory.members,
+        )
 
     async def _follow_up(self, request: RegisterRequest, caller: Caller) -> None:
         """Hold the request until its login is decided, has expired, or the client has left."""

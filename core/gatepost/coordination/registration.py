@@ -17,9 +17,11 @@ The cases, in the order in which they are tried (protocol document 1.7):
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
 
-from gatepost.coordination.addresses import allocate
+from gatepost.coordination.addresses import allocate, allocate_within
 from gatepost.coordination.labels import label_of, unique_label
 from gatepost.coordination.ledger import Decision
 from gatepost.coordination.records import (
@@ -36,6 +38,9 @@ from gatepost.coordination.reports import report_of
 from gatepost.coordination.times import seconds_of
 from gatepost.errors import RefusedError
 from gatepost.model.keys import MachinePublic
+from gatepost.policy.document import Policy
+from gatepost.policy.inventory import Machine, Member
+from gatepost.policy.ownership import own_tags, pools_for
 from gatepost.wire.hostinfo import Hostinfo
 from gatepost.wire.register import RegisterRequest
 
@@ -64,10 +69,18 @@ Outcome = Joined | Expired | LoginNeeded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What the server grants. `key_expiry` is in seconds, None is never."""
+    """What the server and the policy grant. `key_expiry` is in seconds, None is never."""
 
     now: float
     key_expiry: float | None
+    policy: Policy = field(default_factory=Policy)
+    members: Mapping[int, Member] = field(default_factory=dict[int, Member])
+
+    def own_tags(self, user_id: int, request: RegisterRequest) -> tuple[str, ...]:
+        """Return those of the requested tags that the user may give, in their order."""
+        wanted = requested_tags(request)
+        owned = own_tags(self.policy, self.members, user_id, wanted) if wanted else frozenset()
+        return tuple(t for t in wanted if t in owned)
 
 
 def decide(
@@ -87,9 +100,10 @@ def decide(
         return _known(known, request, terms)
     if request.auth is not None and request.auth.auth_key:
         key = usable_key(records, request.auth.auth_key, terms.now)
-        check_tags(request.hostinfo, key.tags)
-        return _join_by_key(records, request, machine, key, terms)
-    check_tags(request.hostinfo, ())
+        tags = tuple(dict.fromkeys((*key.tags, *terms.own_tags(key.user_id, request))))
+        check_tags(request, tags)
+        return _join_by_key(records, request, machine, key, tags, terms)
+    check_tags(request, tuple(terms.policy.tag_owners))  # whose they are shows at the approval
     return Decision(LoginNeeded())
 
 
@@ -100,7 +114,10 @@ def approve(
     known = records.node_by_key(request.node_key)
     if known is not None:
         raise RefusedError(f"this machine is in already, as {known.label}")
-    edits = _seat(records, request, machine, _Owner(user_id=user, ephemeral=False), terms)
+    tags = terms.own_tags(user, request)
+    check_tags(request, tags)
+    owner = _Owner(user_id=user, tags=tags, ephemeral=False)
+    edits = _seat(records, request, machine, owner, terms)
     return Decision(edits.node, (edits,))
 
 
@@ -132,14 +149,18 @@ def digest_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def check_tags(hostinfo: Hostinfo | None, granted: tuple[str, ...]) -> None:
+def requested_tags(request: RegisterRequest) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((request.hostinfo or Hostinfo()).request_tags or ()))
+
+
+def check_tags(request: RegisterRequest, granted: Collection[str]) -> None:
     """Raise `RefusedError` if the node asks for a tag that it was not given."""
-    wanted = (hostinfo.request_tags or ()) if hostinfo else ()
-    refused = sorted(set(wanted) - set(granted))
+    refused = sorted(set(requested_tags(request)) - set(granted))
     if refused:
         raise RefusedError(
             f"requested tags [{' '.join(refused)}] are invalid or not permitted: "
-            "only an auth key made with these tags gives them"
+            "an auth key made with these tags gives them, or a user whom the policy's "
+            "tagOwners name"
         )
 
 
@@ -177,9 +198,10 @@ def _join_by_key(
     request: RegisterRequest,
     machine: MachinePublic,
     key: PreAuthKey,
+    tags: tuple[str, ...],
     terms: Terms,
 ) -> Decision[Outcome]:
-    owner = _Owner(user_id=key.user_id, tags=key.tags, ephemeral=key.ephemeral or request.ephemeral)
+    owner = _Owner(user_id=key.user_id, tags=tags, ephemeral=key.ephemeral or request.ephemeral)
     put = _seat(records, request, machine, owner, terms)
     return Decision(Joined(put.node), (PutKey(replace(key, used=key.used + 1)), put))
 
@@ -210,7 +232,7 @@ def _seat(
         machine=machine,
         key=request.node_key,
         label=unique_label(label_of(hostinfo.hostname), records.labels),
-        address=allocate(records.addresses, records.counters.node),
+        address=_address(records, owner, terms),
         tags=owner.tags,
         ephemeral=owner.ephemeral,
         created=terms.now,
@@ -218,6 +240,20 @@ def _seat(
     )
     report = report_of(Report(), hostinfo, version=request.version)
     return PutNode(new, replace(report, last_seen=terms.now))
+
+
+def _address(records: Records, owner: _Owner, terms: Terms) -> IPv4Address:
+    """Return an address from the pools of the policy; from anywhere if it has none for this."""
+    number = records.counters.node
+    new = Machine(id=number, name="", addresses=(), owner=owner.user_id, tags=owner.tags)
+    pools = pools_for(terms.policy, terms.members, new)
+    if not pools:
+        return allocate(records.addresses, number)
+    found = allocate_within(pools, records.addresses)
+    if found is None:
+        names = ", ".join(map(str, pools))
+        raise RefusedError(f"all addresses of {names} are in use: make that ipPool larger")
+    return found
 
 
 def _expiry(request: RegisterRequest, owner: _Owner, terms: Terms) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gatepost.sessions.portmap import CHECK
 from gatepost.testing.miniupnpd import EVERYTHING, Miniupnpd, Speaks, install_miniupnpd
 from gatepost.testing.netns import Machine, Machines, machines, patient
 from gatepost.testing.topology import Nat, Site, Topology, build
@@ -167,6 +168,20 @@ def test_a_router_that_restarts_and_forgets_is_asked_again_at_once(
     assert took < patient(10.0)
     assert knock(home, daemon) == "knock"
     assert box.ask("state")["changes"] == 1
+
+
+def test_a_router_that_only_speaks_upnp_and_forgets_is_noticed_by_looking(
+    home: Topology, site: Site, tmp_path: Path
+) -> None:
+    daemon = install_miniupnpd(home, site, UPNP)
+    box = Box(site.box, tmp_path)
+    until(box.mapped)
+    daemon.end("KILL")
+    daemon.forget()
+    daemon.start()
+    until(lambda: str(PORT) in daemon.mapped(), CHECK + 15)
+
+    assert knock(home, daemon) == "knock"
 
 
 def test_a_router_without_the_service_gets_it_and_is_found(

@@ -63,6 +63,7 @@ class FakeGateway:
     nonce: bytes | None = None  # that of another mapping
     page: HttpReply | None = None  # what it says to everything by HTTP
     has_page: bool = True  # or it says nothing at all
+    http_port: int = 5000
 
     def seconds(self, now: float) -> int:
         return self.epoch(now) if self.epoch else int(now - self.began)
@@ -79,7 +80,7 @@ class FakeGateway:
         if to == SERVICE:
             return [(answer, SERVICE) for answer in self._service(packet, now)]
         if "upnp" in self.speaks and upnp.GATEWAY_1.encode() in packet:
-            location = f"LOCATION: http://{US.address}:5000/root.xml\r\n\r\n"
+            location = f"LOCATION: http://{US.address}:{self.http_port}/root.xml\r\n\r\n"
             return [(f"HTTP/1.1 200 OK\r\nST: {upnp.GATEWAY_1}\r\n{location}".encode(), SEARCHED)]
         return []
 
@@ -141,6 +142,8 @@ class FakeGateway:
     def on_http(self, request: HttpRequest) -> HttpReply | None:
         """Return the reply to a description or a call."""
         if self.is_down or "upnp" not in self.speaks or not self.has_page:
+            return None
+        if request.address.port != self.http_port:
             return None
         if self.page is not None:
             return self.page

@@ -161,6 +161,17 @@ def test_a_late_second_answer_is_no_announcement() -> None:
     assert world.gateway.asked == ["natpmp"]
 
 
+def test_a_gateway_that_restarts_at_another_http_port_is_found_again() -> None:
+    world = make_world("upnp")
+    world.run(600.0)
+    world.gateway.restart(world.now)
+    world.gateway.http_port = 49152
+    world.run(CHECK + SETTLE)
+
+    assert PORT in world.gateway.mapped
+    assert world.changes == 1
+
+
 @each_protocol
 def test_another_address_of_the_gateway_is_told(word: str) -> None:
     world = make_world(word)

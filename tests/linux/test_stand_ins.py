@@ -76,6 +76,7 @@ class Here:
 
     def __init__(self, netlink: Netlink) -> None:
         self.wishes = 0
+        self.devices = ("wan0", "wan1", "modem0")  # what such a box may have
         self.stand_ins = StandIns(netlink, self._wish)
         self._rules = Rules(netlink)
         self._programs = TrafficPrograms(netlink, self._wanted)
@@ -84,10 +85,10 @@ class Here:
         self.wishes += 1
 
     def _wanted(self) -> list[TrafficProgram]:
-        return [r for r in self.stand_ins.resources() if isinstance(r, TrafficProgram)]
+        return [r for r in self.stand_ins.resources(self.devices) if isinstance(r, TrafficProgram)]
 
     async def reconcile(self) -> None:
-        rules = [r for r in self.stand_ins.resources() if isinstance(r, Rule)]
+        rules = [r for r in self.stand_ins.resources(self.devices) if isinstance(r, Rule)]
         await apply(self._rules, *rules)
         await apply(self._programs, *self._wanted())
 
@@ -172,6 +173,17 @@ def test_the_programs_reach_the_goal_and_the_second_round_writes_nothing(bed: Be
         here = Here(netlink)
         await here.open(RELAY[4])
         await here.settle()
+
+    run_inside(bed.box, work)
+
+
+def test_a_device_that_is_gone_gets_no_program_until_it_is_back(bed: Bed) -> None:
+    async def work(netlink: Netlink) -> None:
+        here = Here(netlink)
+        await here.open(RELAY[4])
+
+        assert here.stand_ins.resources(["lan0"]) == ()
+        assert here.stand_ins.resources(["wan0"])
 
     run_inside(bed.box, work)
 

@@ -153,7 +153,10 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     wishes = Wishes(
         inputs,
         plugins,
-        own=lambda observed: (steering(me.port, observed), *relay_use.resources()),
+        own=lambda observed: (
+            steering(me.port, observed),
+            *relay_use.resources(surroundings.latest.links),
+        ),
         is_out=lambda: not control.is_logged_in,
         watch=observer.watch,
     )

@@ -6,7 +6,7 @@ kernel are the machine's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from gatepost.linux.stand_ins import StandIns
@@ -59,9 +59,9 @@ class RelayUse:
         if self._client is not None:
             self._client.poke()
 
-    def resources(self) -> tuple[Resource, ...]:
-        """Return what should be on this machine, so that the kernel writes to relays itself."""
-        return self.stand_ins.resources()
+    def resources(self, devices: Collection[str]) -> tuple[Resource, ...]:
+        """Return what should be on this machine's devices, so that the kernel writes to relays."""
+        return self.stand_ins.resources(devices)
 
     def outcomes(self, peer: NodePublic) -> Mapping[NodePublic | None, Outcome]:
         """Return how far we came with each relay; None is a relay that the peer told us of."""

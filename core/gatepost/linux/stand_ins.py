@@ -23,7 +23,7 @@ import hashlib
 import logging
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -185,9 +185,10 @@ class StandIns:
         ours = {a.index for a in attached if a.object == OBJECT}
         self.devices |= {links[i].name for i in ours if i in links}
 
-    def resources(self) -> tuple[Resource, ...]:
-        """Return what should be on this machine for stand-ins to work."""
-        if not self.devices:
+    def resources(self, there: Collection[str]) -> tuple[Resource, ...]:
+        """Return what should be on this machine for stand-ins to work; `there` are its devices."""
+        devices = self.devices.intersection(there)
+        if not devices:
             return ()
         rules = [
             Rule(
@@ -198,7 +199,7 @@ class StandIns:
             )
             for family in (4, 6)
         ]
-        programs = [p for device in sorted(self.devices) for p in _programs(device)]
+        programs = [p for device in sorted(devices) for p in _programs(device)]
         return (*rules, *programs)
 
     # --- how ---------------------------------------------------------------------------

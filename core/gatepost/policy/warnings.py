@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice, product
 
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.document import Acl, Grant, Policy, Ports, SshRule
@@ -114,9 +115,12 @@ class _Claim:
     place: Place
 
 
+_Claims = dict[tuple[Selector, Selector], list[_Claim]]  # by source and destination
+
+
 def _shadowed(policy: Policy) -> Iterator[Warned]:
     """Compare each ACL with the earlier ones that name its destination, or everything."""
-    claims: dict[Selector, list[_Claim]] = {}
+    claims: _Claims = {}
     for acl in policy.acls or ():
         sources = frozenset(acl.sources)
         covers = [
@@ -130,7 +134,8 @@ def _shadowed(policy: Policy) -> Iterator[Warned]:
         if not (policy.default_postures if acl.postures is None else acl.postures):
             for d in acl.destinations:
                 claim = _Claim(_widened(policy, sources), acl.protocol, d.ports, acl.place)
-                claims.setdefault(d.who, []).append(claim)
+                for source in claim.sources:
+                    claims.setdefault((source, d.who), []).append(claim)
 
 
 def _widened(policy: Policy, sources: frozenset[Selector]) -> frozenset[Selector]:
@@ -139,11 +144,14 @@ def _widened(policy: Policy, sources: frozenset[Selector]) -> frozenset[Selector
     return sources.union(*(g.members for g in groups))
 
 
-def _cover(claims: dict[Selector, list[_Claim]], who: Selector, claim: _Claim) -> _Claim | None:
-    places = [who] if _is_apart(who) else [who, _STAR]
-    for earlier in (c for place in places for c in claims.get(place, ())):
-        if _covers(earlier, claim):
-            return earlier
+def _cover(claims: _Claims, who: Selector, claim: _Claim) -> _Claim | None:
+    """Return an earlier claim that says it all: it has one of the sources, or `*`."""
+    targets = [who] if _is_apart(who) else [who, _STAR]
+    sources = [*islice(claim.sources, 1), _STAR]
+    for place in product(sources, targets):
+        for earlier in claims.get(place, ()):
+            if _covers(earlier, claim):
+                return earlier
     return None
 
 

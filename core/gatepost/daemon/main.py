@@ -151,15 +151,11 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     probes = (*own_probes(netlink, surroundings), *plugins.probes())
     observer = Observer(inputs, probes, time.monotonic)
     wishes = Wishes(
-        inputs,
-        plugins,
-        own=lambda observed: (
-            steering(me.port, observed),
-            *relay_use.resources(surroundings.latest.links),
+        inputs, plugins, is_out=lambda: not control.is_logged_in, watch=observer.watch,
+        own=lambda seen: (
+            steering(me.port, seen), *relay_use.resources(surroundings.latest.links)
         ),
-        is_out=lambda: not control.is_logged_in,
-        watch=observer.watch,
-    )
+    )  # fmt: skip
     stages = own_appliers(netlink, wireguard, carriers, wishes, options.state_directory)
     after = lambda: node.after_round()  # noqa: PLW0108, E731  # not made yet
     reconciler = Reconciler((*stages, plugins.appliers()), wishes.desire, after)

@@ -2,8 +2,8 @@
 
 All cells run in one lab before the first of these tests; each is then judged
 by itself. With `-s` (as `./test nat` has it) every cell prints a line.
-GATEPOST_NATS="port restricted, symmetric" takes the pairs of these only, for
-machines on which all would take hours.
+GATEPOST_CELLS="none - symmetric; symmetric - symmetric, relay" takes these only,
+for machines on which all would take hours.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from gatepost.testing.netns import patient
 
 pytestmark = [pytest.mark.root, pytest.mark.mesh, pytest.mark.timeout(900)]
 
-WANTED = [name.strip() for name in os.environ.get("GATEPOST_NATS", "").split(",") if name.strip()]
-NATS = [nat for nat in Nat if not WANTED or nat.value in WANTED]
-CELLS = cells(NATS)
-RELAYED = with_relay(CELLS)
+WANTED = {name.strip() for name in os.environ.get("GATEPOST_CELLS", "").split(";") if name.strip()}
+CELLS = [cell for cell in cells() if not WANTED or cell.name in WANTED]
+RELAYED = [cell for cell in with_relay(cells()) if not WANTED or cell.name in WANTED]
 FIRST_ANSWER = 2.0  # seconds; DERP carries the first packet at once, so this is handshake time
 MEDIAN_DIRECT = 2.0  # seconds from the first packet to a direct path
 LONGEST_DIRECT = 6.0  # seconds; a cell may need a second round of pings
-LOSS = 0.01  # of a stream that runs from before there is any path
+LOSS = 0.005  # of all streams, which run from before there is any path
+WORST_LOSS = 0.03  # of one stream: 25 boxes on two processors lose some by themselves
 
 
 def tell(outcome: Outcome) -> None:
@@ -76,14 +76,14 @@ def test_a_pair_gets_the_path_that_its_nats_allow(
 
 
 @pytest.mark.parametrize("cell", [*CELLS, *RELAYED], ids=lambda cell: cell.name)
-def test_a_pair_talks_at_once_and_loses_nothing_on_the_way_to_its_path(
+def test_a_pair_talks_at_once_and_loses_next_to_nothing_on_the_way_to_its_path(
     outcomes: dict[Cell, Outcome], cell: Cell
 ) -> None:
     flow = outcomes[cell].flow
 
     assert flow.first is not None
     assert flow.first < patient(FIRST_ANSWER)
-    assert flow.loss <= LOSS
+    assert flow.loss <= WORST_LOSS
 
 
 def test_direct_paths_are_found_within_two_seconds_of_the_first_packet(
@@ -95,7 +95,13 @@ def test_direct_paths_are_found_within_two_seconds_of_the_first_packet(
     assert max(times) < patient(LONGEST_DIRECT)
 
 
-def test_every_pair_of_kinds_is_a_cell_once() -> None:
-    pairs = [frozenset((cell.one, cell.other)) for cell in CELLS]
+def test_changes_of_path_lose_next_to_nothing(outcomes: dict[Cell, Outcome]) -> None:
+    flows = [outcome.flow for outcome in outcomes.values()]
 
-    assert len(pairs) == len(set(pairs)) == len(NATS) * (len(NATS) + 1) // 2
+    assert sum(flow.lost for flow in flows) <= LOSS * sum(flow.sent for flow in flows)
+
+
+def test_every_pair_of_kinds_is_a_cell_once() -> None:
+    pairs = [frozenset((cell.one, cell.other)) for cell in cells()]
+
+    assert len(pairs) == len(set(pairs)) == len(Nat) * (len(Nat) + 1) // 2

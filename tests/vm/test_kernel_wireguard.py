@@ -21,8 +21,12 @@ TESTS = (
     "tests/mesh/test_restarts.py",
     "tests/nat/test_matrix.py",
 )
-# Of the pairs of NATs those that differ: direct at once, after pings from both sides, and not.
-NATS = "port restricted, symmetric"
+# Of the pairs of NATs one of each outcome; all would take an emulated machine hours.
+CELLS = (
+    "port restricted - port restricted",
+    "port restricted - symmetric",
+    "symmetric - symmetric, relay",
+)
 
 
 def test_the_mesh_tests_pass_on_kernel_wireguard(tmp_path: Path) -> None:
@@ -30,7 +34,8 @@ def test_the_mesh_tests_pass_on_kernel_wireguard(tmp_path: Path) -> None:
     options = f"{chosen} -q -p no:cacheprovider --color=no --timeout=600 --durations=5"
     command = (
         f"modprobe wireguard && "
-        f"GATEPOST_PATIENCE={PATIENCE} GATEPOST_NATS='{NATS}' .venv/bin/python -m pytest {options} {' '.join(TESTS)}"
+        f"GATEPOST_PATIENCE={PATIENCE} GATEPOST_CELLS='{'; '.join(CELLS)}' "
+        f".venv/bin/python -m pytest {options} {' '.join(TESTS)}"
     )
     outcome = guest.run(fetch(), command, tmp_path, seconds=LIMIT)
 

@@ -55,9 +55,7 @@ class SshRules:
         """Return the rules that decide who may sign in to a machine."""
         return tuple(j for rule in self._rules for j in self._for(rule, machine_id))
 
-    def verdict(
-        self, source: int, destination: int, login: str
-    ) -> tuple[Verdict, SshRule | None]:
+    def verdict(self, source: int, destination: int, login: str) -> tuple[Verdict, SshRule | None]:
         """Say whether a machine may sign in to another as a local user, and by which rule."""
         own = set(self._addresses.of(source))
         for rule in self._rules:

@@ -53,6 +53,18 @@ def test_a_peer_answers() -> None:
     assert ssh("gatepost", "ping", online[0]).returncode == 0
 
 
+def test_a_peer_that_is_not_reached_directly_has_a_reason() -> None:
+    online = [peer["name"] for peer in status().get("peers", []) if peer.get("online")]
+    if not online:
+        pytest.skip("no peer of the box is online")
+    for name in online:
+        answer = ssh("gatepost", "why", name, "--json", "--timeout", "5s")
+        document = json.loads(answer.stdout)
+
+        assert answer.returncode == 0, document
+        assert document["path"] == "direct" or document.get("findings"), document
+
+
 @pytest.mark.skipif(not MAY_REBOOT, reason="GATEPOST_BOX_REBOOT=yes does not allow a reboot")
 def test_a_reboot_brings_the_network_back() -> None:
     boot = "/proc/sys/kernel/random/boot_id"

@@ -79,7 +79,7 @@ class Terms:
     def own_tags(self, user_id: int, request: RegisterRequest) -> tuple[str, ...]:
         """Return those of the requested tags that the user may give, in their order."""
         wanted = requested_tags(request)
-        owned = own_tags(self.policy, self.members, user_id, wanted) if wanted else frozenset()
+        owned = own_tags(self.policy, self.members, user_id, wanted) if wanted else frozenset[str]()
         return tuple(t for t in wanted if t in owned)
 
 

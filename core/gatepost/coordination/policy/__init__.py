@@ -1,1 +1,1 @@
-"""Who may reach whom. Pure: a world in; visibility and packet filters out."""
+"""The policy in force and its versions: what joins `gatepost.policy` to the world. Pure."""

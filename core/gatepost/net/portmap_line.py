@@ -85,14 +85,15 @@ class Line:
     async def release(self) -> None:
         """Give the port back and close; waits for an HTTP gateway only."""
         self._stop()
-        await self._tasks.close()
-        outputs = self.session.release(self._clock())
-        for output in outputs:
-            if isinstance(output, SendTo):
-                self._send(output)
-            elif isinstance(output, Fetch):
-                await self._ask(output.request)
-        await self.close()
+        try:
+            await self._tasks.close()
+            for output in self.session.release(self._clock()):
+                if isinstance(output, SendTo):
+                    self._send(output)
+                elif isinstance(output, Fetch):
+                    await self._ask(output.request)
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         """Close, and leave the mapping to the gateway: the tunnels that use it live on."""

@@ -38,7 +38,6 @@ class Box:
 
     def __init__(self, netlink: Netlink) -> None:
         self._netlink = netlink
-        self._gateways = ()
         self.changes = 0
         self.mapping = PortMapping(
             port=PORT,

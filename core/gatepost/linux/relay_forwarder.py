@@ -62,6 +62,7 @@ class KernelForwarder:
         return True
 
     async def put(self, flows: Mapping[Flow, Onward]) -> None:
+        """Write flows; 20,000 take 0.1 s, so not in the event loop."""
         mtus = {n: link.mtu for n, link in (await all_links(self._netlink)).items()}
         devices = dict[Onward, _Device | None]()
         found: dict[str, dict[bytes, bytes]] = {name: {} for name in _MAPS.values()}
@@ -76,9 +77,7 @@ class KernelForwarder:
                 gone.append(flow)  # user space carries it, or nobody can
             else:
                 found[_MAPS[flow.here.version]][_key(flow)] = _way(onward, device)
-        for name, entries in found.items():
-            if name in self._maps and entries:
-                self._maps[name].update(entries)
+        await self._netlink.run(lambda: self._write(found))
         await self.drop(gone)
 
     async def drop(self, flows: Collection[Flow]) -> None:
@@ -89,6 +88,11 @@ class KernelForwarder:
     async def counts(self) -> Mapping[Flow, Count]:
         """Return every flow in the table; 20,000 take 0.1 s, so not in the event loop."""
         return await self._netlink.run(lambda: dict(self._read()))
+
+    def _write(self, found: Mapping[str, Mapping[bytes, bytes]]) -> None:
+        for name, entries in found.items():
+            if name in self._maps and entries:
+                self._maps[name].update(entries)
 
     def close(self) -> None:
         _close(self._maps)

@@ -47,16 +47,18 @@ async def read_attachment(
     """Read it all from the kernel; `ours` are the devices that do not count."""
     links = await all_links(netlink)
     messages = await netlink.ask(rtnetlink.get_addresses())
-    held = [rtnetlink.read_interface_address(m) for m in messages]
+    read = (rtnetlink.read_interface_address(m) for m in messages)
+    held = [a for a in read if a is not None]
     judged = attachment(
         links,
-        [a for a in held if a is not None],
+        held,
         ours,
         has_default_v4=await _is_reachable(netlink, _FAR[0]),
         has_default_v6=await _is_reachable(netlink, _FAR[1]),
     )
-    up = [link for link in links.values() if _counts(link, ours)]
-    return replace(judged, gateways=await read_gateways(netlink, up))
+    with_v4 = {a.index for a in held if isinstance(a.address, IPv4Address)}
+    asked = [k for i, k in links.items() if i in with_v4 and _counts(k, ours)]
+    return replace(judged, gateways=await read_gateways(netlink, asked))
 
 
 def attachment(

@@ -12,10 +12,10 @@ somebody on the machine has asked (`udp_encap_needed_key` in net/ipv4/udp.c):
 
     WireGuard in the kernel  its own socket switches the key on: safe by itself
     wireguard-go 2022        its socket does not, so one of ours has to
-    wireguard-go from 2023   asks for long packets on its own port: the kernel
-                             then does join them, and no socket of ours helps;
-                             no Debian that we support has it together with a
-                             kernel that lacks WireGuard
+    wireguard-go from 2023   asks for long packets on its own port: then the
+                             kernel does join them, and no socket of ours helps.
+                             Some of discovery's packets are lost while much
+                             data comes; a path is found later, not never
 
 Measured: data path document, F1.
 """

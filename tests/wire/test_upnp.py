@@ -196,3 +196,25 @@ def test_noise_is_a_wire_error(packet: bytes) -> None:
             read_found(noise)
         except WireError:
             continue
+
+
+@given(place=st.integers(0, len(DESCRIPTION) - 1), byte=st.integers(0, 255))
+def test_a_description_with_a_wrong_byte_is_read_or_refused(place: int, byte: int) -> None:
+    changed = DESCRIPTION[:place] + bytes([byte]) + DESCRIPTION[place + 1 :]
+    try:
+        services = read_description(changed, LOCATION)
+    except WireError:
+        return
+
+    assert all(read_address(s.control).port == 5000 and s.kind in CONNECTIONS for s in services)
+
+
+@given(place=st.integers(0, len(FAULT) - 1), byte=st.integers(0, 255))
+def test_a_fault_with_a_wrong_byte_is_read_or_refused(place: int, byte: int) -> None:
+    changed = FAULT[:place] + bytes([byte]) + FAULT[place + 1 :]
+    try:
+        answer = read_reply(changed, "AddPortMapping")
+    except WireError:
+        return
+
+    assert not isinstance(answer, Fault) or 0 <= answer.code <= 99999

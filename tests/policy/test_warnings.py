@@ -67,6 +67,20 @@ def test_what_adds_something_is_not_called_shadowed(acls: list[Plain]) -> None:
     assert "shadowed" not in codes(*acls)
 
 
+def test_a_grant_can_be_said_by_a_rule_before_it() -> None:
+    grant: dict[str, Plain] = {"src": ["tag:web"], "dst": ["bob@example.com"], "ip": ["tcp:22"]}
+    rule = acl("*", "*:1-100", proto="tcp")
+
+    assert codes(rule, grants=[grant]) == ["shadowed"]
+    others: list[dict[str, Plain]] = [
+        {"app": {"example.com/cap/x": []}},
+        {"via": ["tag:web"]},
+        {"ip": ["22"]},
+    ]
+    for more in others:
+        assert "shadowed" not in codes(rule, grants=[grant | more])
+
+
 def test_an_unknown_user_is_named_once_with_its_place() -> None:
     found = warned(
         {

@@ -14,7 +14,7 @@ the same sources, destinations, ports and protocol, and asks for no posture.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, product
 
 from gatepost.policy.compiled import Compiled
@@ -119,23 +119,33 @@ _Claims = dict[tuple[Selector, Selector], list[_Claim]]  # by source and destina
 
 
 def _shadowed(policy: Policy) -> Iterator[Warned]:
-    """Compare each ACL with the earlier ones that name its destination, or everything."""
+    """Compare each ACL and grant with those before it that name its destinations, or `*`."""
     claims: _Claims = {}
-    for acl in policy.acls or ():
-        sources = frozenset(acl.sources)
-        covers = [
-            _cover(claims, d.who, _Claim(sources, acl.protocol, d.ports, acl.place))
-            for d in acl.destinations
-        ]
-        if covers and all(covers) and sources:
+    rules: tuple[Acl | Grant, ...] = (*(policy.acls or ()), *(policy.grants or ()))
+    for rule in rules:
+        said = list(_said(rule))
+        covers = [_cover(claims, who, claim) for who, claim in said]
+        if rule.sources and covers and all(covers) and not (isinstance(rule, Grant) and rule.app):
             first = next(c for c in covers if c)
             message = f"the rule in {first.place} says this already"
-            yield Warned("shadowed", message, acl.place)
-        if not (policy.default_postures if acl.postures is None else acl.postures):
-            for d in acl.destinations:
-                claim = _Claim(_widened(policy, sources), acl.protocol, d.ports, acl.place)
-                for source in claim.sources:
-                    claims.setdefault((source, d.who), []).append(claim)
+            yield Warned("shadowed", message, rule.place)
+        if not (policy.default_postures if rule.postures is None else rule.postures):
+            for who, claim in said:
+                wide = replace(claim, sources=_widened(policy, claim.sources))
+                for source in wide.sources:
+                    claims.setdefault((source, who), []).append(wide)
+
+
+def _said(rule: Acl | Grant) -> Iterator[tuple[Selector, _Claim]]:
+    """Yield what a rule says about each destination; nothing for ways through certain nodes."""
+    sources = frozenset(rule.sources)
+    if isinstance(rule, Acl):
+        for d in rule.destinations:
+            yield d.who, _Claim(sources, rule.protocol, d.ports, rule.place)
+    elif not rule.via:
+        for who in rule.destinations:
+            for traffic in rule.traffic:
+                yield who, _Claim(sources, traffic.protocol, traffic.ports, rule.place)
 
 
 def _widened(policy: Policy, sources: frozenset[Selector]) -> frozenset[Selector]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tests.policy.plain import Plain
-from tests.policy.policies import FULL
+from tests.policy.policies import FULL, plain
 from tests.policy.small_mesh import MESH
 
 from gatepost.policy.compiled import Compiled
@@ -92,6 +92,16 @@ def test_a_changed_policy_is_refused_or_works_in_every_way(text: str) -> None:
     changes(compiled, BEFORE)
 
     assert all(failure.error for failure in run(compiled.policy, MESH))
+
+
+@settings(deadline=None)
+@given(changed())
+def test_comments_and_spacing_mean_nothing(text: str) -> None:
+    compiled = take(text)
+    assume(compiled)
+    assert compiled is not None
+
+    assert read(plain(text)) == compiled.policy
 
 
 @settings(deadline=None)

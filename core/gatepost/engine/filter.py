@@ -30,9 +30,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import ip_network
 
 from gatepost.engine.admission import Admission, Services, Span, admission, join, subtract
+from gatepost.engine.nft_text import address_set, address_text, elements, number_text, spans_of
 from gatepost.model.kernel import Listen, Sender
 from gatepost.model.netmap import MESH_V4, MESH_V6, FilterRule, IPAddress, IPNetwork
 from gatepost.model.owned import (
@@ -79,6 +80,7 @@ class FilterWishes:
     forward: Sequence[IPNetwork] = ()
     forward_out: Sequence[IPNetwork] = ()
     masquerade: Sequence[IPNetwork] = ()
+    masquerade_out: Sequence[IPNetwork] = ()
     clamp: Sequence[IPNetwork] = ()
     listen: Sequence[Listen] = ()
 
@@ -90,9 +92,9 @@ def filter_text(wishes: FilterWishes) -> str:
     for version in (4, 6):
         lines += _sets(wishes, version)
         for number, (_, prefixes) in enumerate(senders):
-            spans = _spans(prefixes, version)
+            spans = spans_of(prefixes, version)
             if len(spans) > 1:
-                lines += _set(f"sender{number}_{version}", version, spans)
+                lines += address_set(f"sender{number}_{version}", version, spans)
     for protocol in ("tcp", "udp"):
         lines += _ports(protocol, wishes.listen)
     lines += _admitted()
@@ -101,8 +103,8 @@ def filter_text(wishes: FilterWishes) -> str:
     lines += _prerouting(wishes.device, senders)
     lines += _input(wishes.device)
     lines += _forward(wishes.device)
-    if wishes.masquerade:
-        lines += _masquerade(wishes.port)
+    if wishes.masquerade or wishes.masquerade_out:
+        lines += _masquerade(wishes)
     if wishes.clamp:
         lines += _clamp(wishes.device)
     return "\n".join([*lines, "}", ""])
@@ -121,57 +123,30 @@ def _senders(wishes: FilterWishes) -> list[tuple[str, list[IPNetwork]]]:
 
 def _sets(wishes: FilterWishes, version: int) -> Iterator[str]:
     own = join((int(a), int(a)) for a in wishes.own if a.version == version)
-    never = _spans(NEVER, version)
-    carried = _spans((*wishes.carried, MESH_V4, MESH_V6), version)
-    yield from _set(f"own{version}", version, own)
-    yield from _set(f"carried{version}", version, subtract(carried, own))
+    never = spans_of(NEVER, version)
+    carried = spans_of((*wishes.carried, MESH_V4, MESH_V6), version)
+    yield from address_set(f"own{version}", version, own)
+    yield from address_set(f"carried{version}", version, subtract(carried, own))
     for name, networks in (("forward", wishes.forward), ("masquerade", wishes.masquerade)):
-        yield from _set(f"{name}{version}", version, subtract(_spans(networks, version), never))
-    for name, networks in (("forward_out", wishes.forward_out), ("clamp", wishes.clamp)):
-        yield from _set(f"{name}{version}", version, _spans(networks, version))
-
-
-def _spans(networks: Iterable[IPNetwork], version: int) -> tuple[Span, ...]:
-    return join(
-        (int(n.network_address), int(n.broadcast_address)) for n in networks if n.version == version
-    )
-
-
-def _set(name: str, version: int, spans: Iterable[Span]) -> Iterator[str]:
-    kind = "ipv4_addr" if version == 4 else "ipv6_addr"  # noqa: PLR2004
-    yield f"\tset {name} {{"
-    yield f"\t\ttype {kind}; flags interval;"
-    yield from _elements(_addresses(first, last, version) for first, last in spans)
-    yield "\t}"
+        yield from address_set(
+            f"{name}{version}", version, subtract(spans_of(networks, version), never)
+        )
+    remote = [n for n in wishes.carried if n.prefixlen > 0]
+    for name, networks in (
+        ("forward_out", wishes.forward_out),
+        ("clamp", wishes.clamp),
+        ("masquerade_out", wishes.masquerade_out),
+        ("remote", (*remote, MESH_V4, MESH_V6) if wishes.masquerade_out else ()),
+    ):
+        yield from address_set(f"{name}{version}", version, spans_of(networks, version))
 
 
 def _ports(protocol: str, listen: Iterable[Listen]) -> Iterator[str]:
     ports = {p.port for p in listen if p.zone == "mesh" and p.protocol == protocol}
     yield f"\tset listen_{protocol} {{"
     yield "\t\ttype inet_service; flags interval;"
-    yield from _elements(_numbers(*span) for span in join((p, p) for p in ports))
+    yield from elements(number_text(*span) for span in join((p, p) for p in ports))
     yield "\t}"
-
-
-def _elements(elements: Iterable[str]) -> Iterator[str]:
-    text = ",\n\t\t\t".join(elements)
-    if text:
-        yield f"\t\telements = {{\n\t\t\t{text} }}"
-
-
-def _addresses(first: int, last: int, version: int) -> str:
-    """Write a span as address, prefix or range, whichever is shortest."""
-    kind, bits = (IPv4Address, 32) if version == 4 else (IPv6Address, 128)  # noqa: PLR2004
-    if first == last:
-        return str(kind(first))
-    size = last - first + 1
-    if size & (size - 1) or first % size:
-        return f"{kind(first)}-{kind(last)}"
-    return f"{kind(first)}/{bits + 1 - size.bit_length()}"
-
-
-def _numbers(first: int, last: int) -> str:
-    return str(first) if first == last else f"{first}-{last}"
 
 
 # --- who may reach what ------------------------------------------------------------
@@ -186,14 +161,14 @@ def _admission(tables: Admission, version: int) -> Iterator[str]:
         yield "\t}"
     for number, target in enumerate(tables.targets):
         yield f"\tchain targets{version}_{number} {{"
-        verdicts = [(_addresses(a, b, version), f"services{version}_{n}") for a, b, n in target]
+        verdicts = [(address_text(a, b, version), f"services{version}_{n}") for a, b, n in target]
         yield from _targets(f"{address} daddr", verdicts)
         yield "\t\tcounter drop"
         yield "\t}"
     yield f"\tmap sources{version} {{"
     yield f"\t\ttype {'ipv4' if version == 4 else 'ipv6'}_addr : verdict; flags interval;"  # noqa: PLR2004
-    yield from _elements(
-        f"{_addresses(first, last, version)} : goto targets{version}_{index}"
+    yield from elements(
+        f"{address_text(first, last, version)} : goto targets{version}_{index}"
         for first, last, index in tables.sources
     )
     yield "\t}"
@@ -223,9 +198,9 @@ def _services(services: Services) -> Iterator[str]:
 
 def _accept(field: str, spans: Sequence[Span]) -> Iterator[str]:
     if len(spans) <= FEW:
-        yield from (f"\t\t{field} {_numbers(*span)} goto admitted" for span in spans)
+        yield from (f"\t\t{field} {number_text(*span)} goto admitted" for span in spans)
         return
-    yield f"\t\t{field} {{ {', '.join(_numbers(*span) for span in spans)} }} goto admitted"
+    yield f"\t\t{field} {{ {', '.join(number_text(*span) for span in spans)} }} goto admitted"
 
 
 # --- chains ------------------------------------------------------------------------
@@ -251,7 +226,7 @@ def _prerouting(device: str, senders: Sequence[tuple[str, Sequence[IPNetwork]]])
     for number, (name, prefixes) in enumerate(senders):
         others = "" if only else f'iifname != "{name}" '
         for version, address in ((4, "ip"), (6, "ip6")):
-            spans = _spans(prefixes, version)
+            spans = spans_of(prefixes, version)
             for source in _sources(spans, version, f"sender{number}_{version}"):
                 yield f"\t\t{others}{address} saddr {source} counter drop"
     yield "\t}"
@@ -260,7 +235,7 @@ def _prerouting(device: str, senders: Sequence[tuple[str, Sequence[IPNetwork]]])
 def _sources(spans: Sequence[Span], version: int, name: str) -> Iterator[str]:
     """Name what a source is compared with; one prefix is cheaper to compare than to look up."""
     if len(spans) == 1:
-        yield _addresses(*spans[0], version)
+        yield address_text(*spans[0], version)
     elif spans:
         yield f"@{name}"
 
@@ -349,14 +324,22 @@ def _forward(device: str) -> Iterator[str]:
     yield "\t}"
 
 
-def _masquerade(port: int) -> Iterator[str]:
+def _masquerade(wishes: FilterWishes) -> Iterator[str]:
     """Write the chain that sees the first packet of each flow; the forward hook has marked it.
 
     No flow gets WireGuard's port or its neighbours': the answers would be taken for WireGuard's.
+    Into the mesh only what no peer has announced a network for goes under our address.
     """
+    port = wishes.port
     ports = f"1024-{port - 1}" if port > _MIDDLE else f"{port + _NEIGHBOURS}-65535"
     yield "\tchain postrouting {"
     yield "\t\ttype nat hook postrouting priority srcnat; policy accept;"
+    if wishes.masquerade_out:
+        for version, address in ((4, "ip"), (6, "ip6")):
+            yield (
+                f'\t\toifname "{wishes.device}" {address} saddr @masquerade_out{version} '
+                f"{address} daddr != @remote{version} masquerade"
+            )
     yield f"\t\tmeta mark & 0x{MARK_MASK:08x} != 0x{MASQUERADE_MARK:08x} accept"
     yield f"\t\tmeta l4proto udp masquerade to :{ports}"
     yield "\t\tmasquerade"

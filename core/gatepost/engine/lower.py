@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from gatepost.engine.filter import FilterWishes, filter_text
+from gatepost.engine.guard import guard_text
 from gatepost.engine.merge import Desired
 from gatepost.model.kernel import (
     Address,
@@ -22,6 +23,8 @@ from gatepost.model.kernel import (
     ForwardOut,
     Listen,
     Masquerade,
+    MasqueradeOut,
+    OnlyThroughMesh,
     PacketFilter,
     Rule,
     Sender,
@@ -31,11 +34,11 @@ from gatepost.model.kernel import (
 from gatepost.model.keys import NodePrivate, NodePublic
 from gatepost.model.mesh import AllowedPrefix
 from gatepost.model.netmap import IPNetwork
-from gatepost.model.owned import DEVICE, NFT_TABLE, WIREGUARD_PORT
+from gatepost.model.owned import DEVICE, NFT_GUARD_TABLE, NFT_TABLE, WIREGUARD_PORT
 from gatepost.model.resource import Level, Notice, Resource
 
 # What ends in the packet filter and has no other place.
-FILTER_NOUNS = (Admit, Sender, Forward, ForwardOut, Masquerade, ClampMss)
+FILTER_NOUNS = (Admit, Sender, Forward, ForwardOut, Masquerade, MasqueradeOut, ClampMss)
 _ALL_BITS = 0xFFFFFFFF
 
 R = TypeVar("R", bound=Resource)
@@ -52,11 +55,15 @@ def lower(desired: Desired) -> Desired:
     owners = dict(desired.owners)
     notices = list(desired.notices)
     for key, resource in desired.resources.items():
-        if not isinstance(resource, (AllowedPrefix, WireGuardPeer, *FILTER_NOUNS)):
+        if not isinstance(resource, (AllowedPrefix, WireGuardPeer, OnlyThroughMesh, *FILTER_NOUNS)):
             resources[key] = _canonical(resource)
     for peer, names in _peers(desired, notices):
         resources[peer.key] = peer
         owners[peer.key] = names
+    for guard in _of(desired.resources, OnlyThroughMesh):
+        table = PacketFilter(NFT_GUARD_TABLE, guard_text(guard))
+        resources[table.key] = table
+        owners[table.key] = desired.owners.get(guard.key, frozenset())
     if _needs_filter(desired.resources):
         packet_filter = PacketFilter(NFT_TABLE, filter_text(_wishes(desired.resources)))
         resources[packet_filter.key] = packet_filter
@@ -137,6 +144,7 @@ def _wishes(resources: Mapping[Hashable, Resource]) -> FilterWishes:
         forward=[f.destination for f in _of(resources, Forward)],
         forward_out=[f.destination for f in _of(resources, ForwardOut)],
         masquerade=[m.destination for m in _of(resources, Masquerade)],
+        masquerade_out=[m.source for m in _of(resources, MasqueradeOut)],
         clamp=[c.destination for c in _of(resources, ClampMss)],
         listen=_of(resources, Listen),
     )

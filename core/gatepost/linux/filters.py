@@ -29,7 +29,7 @@ from pathlib import Path
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.netlink_message import Request, attribute, read_attributes
 from gatepost.model.kernel import PacketFilter
-from gatepost.model.owned import EPOCH_MASK, NFT_PATH_TABLE, NFT_TABLE
+from gatepost.model.owned import EPOCH_MASK, NFT_GUARD_TABLE, NFT_PATH_TABLE, NFT_TABLE
 from gatepost.model.resource import Change, Resource
 
 PROGRAM = "nft"
@@ -60,7 +60,7 @@ class Filters:
         self,
         netlink: Netlink,
         directory: Path,
-        tables: tuple[str, ...] = (NFT_TABLE, NFT_PATH_TABLE),
+        tables: tuple[str, ...] = (NFT_TABLE, NFT_PATH_TABLE, NFT_GUARD_TABLE),
         program: str = PROGRAM,
     ) -> None:
         self._netlink = netlink
@@ -111,6 +111,9 @@ class Filters:
         await self._forget(epoch)
         await self._nft("".join(script), "-f", "-")
         for change in changes:
+            if isinstance(change.old, PacketFilter) and change.new is None:
+                self._loaded.pop(change.old.table, None)
+                self._path(change.old.table).unlink(missing_ok=True)  # boot loads what is there
             if isinstance(change.new, PacketFilter):
                 listing = await self._list(change.new.table)
                 if listing is not None:  # else somebody deleted it already: the next round sees

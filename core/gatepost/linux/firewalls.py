@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.netlink_message import DUMP, Message, Request, read_attributes, read_text
-from gatepost.model.owned import NFT_HELD_TABLE, NFT_PATH_TABLE, NFT_TABLE
+from gatepost.model.owned import NFT_TABLES
 
 GET_CHAINS = (10 << 8) | 4  # nfnetlink subsystem nftables, NFT_MSG_GETCHAIN
 _TABLE, _NAME, _HOOK, _TYPE = 1, 3, 4, 7  # NFTA_CHAIN_*; only base chains have a hook
@@ -40,7 +40,7 @@ def _judge(message: Message) -> str | None:
     if family is None or _HOOK not in attributes:
         return None
     table, chain = read_text(attributes[_TABLE]), read_text(attributes[_NAME])
-    if family == "inet" and table in {NFT_TABLE, NFT_PATH_TABLE, NFT_HELD_TABLE}:
+    if family == "inet" and table in NFT_TABLES:
         return None
     hook = int.from_bytes(dict(read_attributes(attributes[_HOOK]))[_HOOK_NUMBER], "big")
     if read_text(attributes[_TYPE]) != "nat" and hook in _PASSING:

@@ -11,36 +11,40 @@ from gatepost.linux.links import all_links
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.netlink_message import Message, Request
 from gatepost.model.kernel import Route
-from gatepost.model.owned import ROUTE_TABLE
+from gatepost.model.owned import EXIT_TABLE, ROUTE_TABLE
 from gatepost.model.resource import Change, Resource
 
 _GONE = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV})
 
 
 class Routes:
-    """Owns what carries protocol 152 in our table.
+    """Owns what carries protocol 152 in our tables.
 
     A stranger's route there stays, unless it has the same destination: then ours replaces it.
     """
 
     applies: type[Resource] = Route
 
-    def __init__(self, netlink: Netlink, table: int = ROUTE_TABLE) -> None:
+    def __init__(
+        self, netlink: Netlink, tables: tuple[int, ...] = (ROUTE_TABLE, EXIT_TABLE)
+    ) -> None:
         self._netlink = netlink
-        self._table = table
+        self._tables = tables
         self._names: dict[int, str] = {}
         self._known: dict[bytes, Route | None] = {}
 
     async def read(self) -> frozenset[Resource]:
         names = {n: link.name for n, link in (await all_links(self._netlink)).items()}
         messages = [
-            *await self._dump(socket.AF_INET),
-            *await self._dump(socket.AF_INET6),
+            message
+            for table in self._tables
+            for family in (socket.AF_INET, socket.AF_INET6)
+            for message in await self._dump(family, table)
         ]
 
         def parse() -> frozenset[Resource]:
             routes = self._parse(messages, names)
-            return frozenset(r for r in routes if r is not None and r.table == self._table)
+            return frozenset(r for r in routes if r is not None and r.table in self._tables)
 
         return await self._netlink.run(parse)  # 10,000 new routes take half a second
 
@@ -57,9 +61,9 @@ class Routes:
         }
         return self._known.values()
 
-    async def _dump(self, family: int) -> list[Message]:
+    async def _dump(self, family: int, table: int) -> list[Message]:
         try:
-            return await self._netlink.ask(rtnetlink.get_routes(family, self._table))
+            return await self._netlink.ask(rtnetlink.get_routes(family, table))
         except FileNotFoundError:
             return []  # nobody ever put a route into this table
 
@@ -81,7 +85,7 @@ class Routes:
         await self._netlink.write(remove, _GONE)
 
     def _device(self, route: Route, index: dict[str, int]) -> int:
-        if route.table != self._table:
+        if route.table not in self._tables:
             raise OSError(
                 errno.EPERM, f"route {route.destination}: table {route.table} is not ours"
             )

@@ -29,13 +29,14 @@ DAD_FAILED, DEPRECATED, TENTATIVE = 0x08, 0x20, 0x40
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 0, 253, 255
 
 ACTION_TABLE = 1
+LOOPBACK = "lo"  # as a rule's incoming device: what this machine itself sends
 _ALL_BITS = 0xFFFFFFFF
 RULE_INVERT = 2  # flag: packets to which the rest does not apply
 # Selectors that our rules never have.
 _FOREIGN_SELECTORS = frozenset(
     f"FRA_{name}"
     for name in (
-        *("SRC", "IIFNAME", "OIFNAME", "GOTO", "TUN_ID", "L3MDEV", "UID_RANGE"),
+        *("OIFNAME", "GOTO", "TUN_ID", "L3MDEV", "UID_RANGE"),
         *("IP_PROTO", "SPORT_RANGE", "DPORT_RANGE"),
     )
 )
@@ -295,7 +296,10 @@ def read_rule(message: Message) -> Rule | None:
         table = 0  # ours by its mark, but bent by somebody: equal to no rule that is wanted
     mark = rule.number("FRA_FWMARK")
     mask = None if mark is None else rule.number("FRA_FWMASK")
-    destination = rule.text("FRA_DST")
+    destination, source = rule.text("FRA_DST"), rule.text("FRA_SRC")
+    incoming = rule.text("FRA_IIFNAME")
+    if incoming not in {None, LOOPBACK}:
+        table = 0
     return Rule(
         family=4 if rule.field("family") == socket.AF_INET else 6,
         priority=priority,
@@ -308,6 +312,8 @@ def read_rule(message: Message) -> Rule | None:
             if destination
             else None
         ),
+        source=_network(rule.field("family"), source, rule.field("src_len")) if source else None,
+        own=incoming is not None,
     )
 
 
@@ -329,6 +335,11 @@ def add_rule(rule: Rule) -> Request:
     if rule.destination is not None:
         fields["dst_len"] = rule.destination.prefixlen
         attributes.append(("FRA_DST", str(rule.destination.network_address)))
+    if rule.source is not None:
+        fields["src_len"] = rule.source.prefixlen
+        attributes.append(("FRA_SRC", str(rule.source.network_address)))
+    if rule.own:
+        attributes.append(("FRA_IIFNAME", LOOPBACK))
     return routing_request(RoutingType.NEW_RULE, CREATE | EXCLUSIVE, fields, attributes, about=rule)
 
 

@@ -67,7 +67,8 @@ class Rule(Resource):
     """A routing policy rule: packets with `mark` (under `mask`), or all, look into `table`.
 
     `invert` turns it round: packets without that mark (`ip rule add not fwmark …`).
-    `destination` narrows it to packets that go there.
+    `destination` narrows it to packets that go there, `source` to those that come
+    from there, and `own` to those that this machine itself sends.
     """
 
     identity: ClassVar = ("family", "priority")
@@ -78,6 +79,8 @@ class Rule(Resource):
     mask: int | None = None
     invert: bool = False
     destination: IPNetwork | None = None
+    source: IPNetwork | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,33 @@ class Masquerade(Resource):
     identity: ClassVar = ("destination",)
     merge: ClassVar = Merge.UNION
     destination: IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class MasqueradeOut(Resource):
+    """Let packets from a network of this site go into the mesh under this machine's own address.
+
+    Only to where no peer has announced a network: other sites see real addresses.
+    """
+
+    identity: ClassVar = ("source",)
+    merge: ClassVar = Merge.UNION
+    source: IPNetwork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlyThroughMesh(Resource):
+    """Let nothing out but by the mesh: neither from this machine nor from the networks `behind` it.
+
+    What goes to `spared` is left alone, and so is what a link needs to work (DHCP,
+    neighbours) and what carries the mesh itself. It holds from boot on, with or
+    without the daemon, until nobody asks for it any more.
+    """
+
+    identity: ClassVar = ("device",)
+    device: str
+    behind: frozenset[IPNetwork] = frozenset()
+    spared: frozenset[IPNetwork] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

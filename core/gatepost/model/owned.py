@@ -14,9 +14,11 @@ ROUTE_TABLE = 52
 MAIN_TABLE = 254  # not ours: where the kernel keeps ordinary routes
 ROUTE_PROTOCOL = 152  # rtm_protocol of our routes; unassigned in /etc/iproute2/rt_protos
 RULE_PRIORITIES = range(5200, 5300)
+EXIT_TABLE = 54  # where packets for the internet go when an exit node is used
 STAND_IN_TABLE = 53  # routes of what stands for places at peer relays
 STAND_IN_PRIORITY = 5260  # what goes there looks into that table
 MESH_PRIORITY = 5270  # what does not carry our mark looks into our table before the main one
+EXIT_PRIORITIES = range(5280, 5300)  # what may go out through an exit node looks into its table
 MARK = (
     0x80000  # packets of ours that must never enter the tunnel: WireGuard's, the server's, DERP's
 )
@@ -27,8 +29,10 @@ TC_PRIORITIES = range(5200, 5300)  # of our BPF programs on devices
 STAND_IN_PROGRAM_PRIORITY = 5220  # puts a relay's header on WireGuard's packets
 RELAY_PRIORITY = 5210  # forwards for others; before the mesh's own packets are looked at
 NFT_TABLE = "gatepost"  # family inet: packet filter, forwarding, masquerade
+NFT_GUARD_TABLE = "gatepost-guard"  # family inet: lets nothing out beside an exit node
 NFT_HELD_TABLE = "gatepost-held"  # family inet: packets kept from WireGuard; seldom there
 NFT_PATH_TABLE = "gatepost-path"  # family inet: disco and STUN steering
+NFT_TABLES = frozenset({NFT_TABLE, NFT_GUARD_TABLE, NFT_HELD_TABLE, NFT_PATH_TABLE})
 SYSCTL_DIRECTORY = "gatepost"  # name of our file in sysctl.d, if any
 
 WIREGUARD_PORT = 41641  # UDP, the port peers see

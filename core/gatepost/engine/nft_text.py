@@ -1,0 +1,44 @@
+"""Small pieces of nftables text: spans of addresses, numbers, sets. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address
+
+from gatepost.engine.admission import Span, join
+from gatepost.model.netmap import IPNetwork
+
+
+def spans_of(networks: Iterable[IPNetwork], version: int) -> tuple[Span, ...]:
+    return join(
+        (int(n.network_address), int(n.broadcast_address)) for n in networks if n.version == version
+    )
+
+
+def address_set(name: str, version: int, spans: Iterable[Span]) -> Iterator[str]:
+    kind = "ipv4_addr" if version == 4 else "ipv6_addr"  # noqa: PLR2004
+    yield f"\tset {name} {{"
+    yield f"\t\ttype {kind}; flags interval;"
+    yield from elements(address_text(first, last, version) for first, last in spans)
+    yield "\t}"
+
+
+def elements(elements: Iterable[str]) -> Iterator[str]:
+    text = ",\n\t\t\t".join(elements)
+    if text:
+        yield f"\t\telements = {{\n\t\t\t{text} }}"
+
+
+def address_text(first: int, last: int, version: int) -> str:
+    """Write a span as address, prefix or range, whichever is shortest."""
+    kind, bits = (IPv4Address, 32) if version == 4 else (IPv6Address, 128)  # noqa: PLR2004
+    if first == last:
+        return str(kind(first))
+    size = last - first + 1
+    if size & (size - 1) or first % size:
+        return f"{kind(first)}-{kind(last)}"
+    return f"{kind(first)}/{bits + 1 - size.bit_length()}"
+
+
+def number_text(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"

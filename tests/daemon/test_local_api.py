@@ -210,6 +210,9 @@ async def test_settings_are_read_back_as_they_were_set(tmp_path: Path) -> None:
         snat_subnet_routes=False,
         relay_server_port=7777,
         relay_server_static_endpoints=("203.0.113.5:7777", "[2001:db8::5]:7777"),
+        advertise_exit_node=True,
+        exit_node="gate2",
+        exit_node_allow_lan_access=False,
     )
     async with box(tmp_path) as one:
         assert await one.api.change_settings(wanted) == wanted

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol
 
 import msgspec
 
 from gatepost import __version__
 from gatepost.daemon.carriers import Carriers
 from gatepost.daemon.control import Control
+from gatepost.daemon.flags import MESH, edits, flags_of
 from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.login import LoginRequest
@@ -52,10 +53,6 @@ from gatepost.net.control_client import CAPABILITY_VERSION
 from gatepost.net.relay_server import RelayState
 from gatepost.sessions.relay_client_outputs import Outcome
 from gatepost.sessions.why_evidence import ControlEvidence, DerpEvidence
-
-ROUTER = "subnet-router"  # the plugin behind --advertise-routes and --snat-subnet-routes
-RELAY = "peer-relay"  # the plugin behind --relay-server-port
-MESH = "mesh"  # the plugin behind --accept-routes
 
 
 class Tunnel(Protocol):
@@ -138,8 +135,8 @@ class LocalNode:
 
     # --- wishes of the operator ---------------------------------------------------
     async def up(self, request: UpRequest) -> Status:
-        edits = (*_edits(request), Edit(table=("node",), values={"wanted": "up"}))
-        await self.in_force.change(edits, _check_ready)
+        wanted = Edit(table=("node",), values={"wanted": "up"})
+        await self.in_force.change((*edits(request), wanted), _check_ready)
         self.control.log_in(
             LoginRequest(auth_key=request.auth_key or "", fresh=request.force_reauth)
         )
@@ -154,19 +151,7 @@ class LocalNode:
         return await self.down()
 
     async def settings(self) -> UpRequest:
-        box = self.in_force.box
-        mesh, router, relay = (self._values(name) for name in (MESH, ROUTER, RELAY))
-        is_relay = RELAY in box.enabled
-        return UpRequest(
-            login_server=box.node.login_server,
-            hostname=box.node.hostname,
-            accept_routes=bool(mesh["accept-routes"]),
-            advertise_routes=_texts(router["networks"]) if ROUTER in box.enabled else (),
-            advertise_tags=box.node.advertise_tags,
-            snat_subnet_routes=bool(router["masquerade"]),
-            relay_server_port=cast(int, relay["port"]) if is_relay else None,  # as the plugin says
-            relay_server_static_endpoints=_texts(relay["static-endpoints"]) if is_relay else None,
-        )
+        return flags_of(self.in_force.box, self._values)
 
     def _values(self, plugin: str) -> dict[str, object]:
         settings = self.in_force.read(plugin, self.in_force.box)
@@ -175,7 +160,7 @@ class LocalNode:
     async def change_settings(self, request: UpRequest) -> UpRequest:
         if request.auth_key is not None or request.force_reauth:
             raise SettingsError("a login is no setting: use `gatepost up`")
-        await self.in_force.change(_edits(request), _check_server)
+        await self.in_force.change(edits(request), _check_server)
         return await self.settings()
 
     # --- plan and explain -----------------------------------------------------------
@@ -319,45 +304,6 @@ def read_summary(module: str) -> str:
         return ""
     text = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
     return text.partition("\n")[0]
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(map(str, cast(tuple[object, ...], value))) if isinstance(value, tuple) else ()
-
-
-def _edits(request: UpRequest) -> tuple[Edit, ...]:
-    """Say where each flag of `gatepost up` lives in the settings file."""
-    node: dict[str, Plain] = {}
-    if request.login_server is not None:
-        node["login-server"] = request.login_server.rstrip("/")
-    if request.hostname is not None:
-        node["hostname"] = request.hostname
-    if request.advertise_tags is not None:
-        node["advertise-tags"] = list(request.advertise_tags)
-    mesh: dict[str, Plain] = {}
-    if request.accept_routes is not None:
-        mesh["accept-routes"] = request.accept_routes
-    router: dict[str, Plain] = {}
-    if request.advertise_routes is not None:
-        router["networks"] = list(request.advertise_routes)
-        if request.advertise_routes:
-            router["enabled"] = True
-    if request.snat_subnet_routes is not None:
-        router["masquerade"] = request.snat_subnet_routes
-    plugins = {MESH: mesh, ROUTER: router, RELAY: _relay_values(request)}
-    tables = ((("node",), node), *((("plugins", name), v) for name, v in plugins.items()))
-    return tuple(Edit(table=table, values=values) for table, values in tables if values)
-
-
-def _relay_values(request: UpRequest) -> dict[str, Plain]:
-    found: dict[str, Plain] = {}
-    if request.relay_server_port is not None:
-        found["enabled"] = request.relay_server_port >= 0
-        if request.relay_server_port >= 0:
-            found["port"] = request.relay_server_port
-    if request.relay_server_static_endpoints is not None:
-        found["static-endpoints"] = list(request.relay_server_static_endpoints)
-    return found
 
 
 def _check_server(box: BoxSettings) -> None:

@@ -286,7 +286,8 @@ class NetcheckDocument(Document, frozen=True, kw_only=True):
 class UpRequest(Document, frozen=True, kw_only=True):
     """What `gatepost up` and `gatepost set` may change; None leaves a setting as it is.
 
-    `relay_server_port` makes this node a relay for others, 0 at any free port; -1 ends that.
+    `exit_node` is a name or address, "" for none. `relay_server_port` makes this node a
+    relay for others, 0 at any free port; -1 ends that.
     """
 
     login_server: str | None = None
@@ -298,6 +299,9 @@ class UpRequest(Document, frozen=True, kw_only=True):
     snat_subnet_routes: bool | None = None
     relay_server_port: int | None = None
     relay_server_static_endpoints: tuple[str, ...] | None = None
+    advertise_exit_node: bool | None = None
+    exit_node: str | None = None
+    exit_node_allow_lan_access: bool | None = None
     force_reauth: bool = False
 
 

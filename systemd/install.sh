@@ -16,7 +16,7 @@ readonly packages=(nftables python3 python3-venv wireguard-go)
 # PC core; nobody has measured a Pi, ten times that would not surprise.
 readonly compiler=(gcc libsystemd-dev pkg-config python3-dev)
 readonly programs=(gatepost gatepostd gatepost-coordination)
-readonly units=(gatepost-coordination.service gatepostd.service gatepost-web.service)
+readonly units=(gatepost-guard.service gatepost-coordination.service gatepostd.service gatepost-web.service)
 
 root=
 purge=

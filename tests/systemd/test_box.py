@@ -146,6 +146,25 @@ def test_a_restart_and_a_kill_leave_everything_as_it_is(box: Box) -> None:
     assert len(after) == 2
 
 
+def test_what_an_exit_node_guards_is_guarded_from_boot_on(box: Box) -> None:
+    guard = ("nft", "list", "table", "inet", "gatepost-guard")
+    box.say("gatepost", "set", "--exit-node", "nobody")
+    box.until(*guard, says="chain leave")
+    loaded = box.say(*guard)
+    box.say("systemctl", "stop", "gatepostd")
+    box.say("nft", "flush", "ruleset")
+    box.say("systemctl", "restart", "gatepost-guard")  # twice, as a careful operator does
+    box.say("systemctl", "restart", "gatepost-guard")
+
+    assert box.say(*guard) == loaded
+
+    box.say("systemctl", "start", "gatepostd")
+    box.until("gatepost", "status", "--json", says='"control_connected": true')
+    box.say("gatepost", "set", "--exit-node", "")
+    box.until("sh", "-c", "ls /var/lib/gatepost/*guard* 2>&1", says="No such file")
+    box.say("systemctl", "restart", "gatepost-guard")  # nothing to load: that is no failure
+
+
 def test_uninstalling_takes_everything_down_and_keeps_keys_and_settings(box: Box) -> None:
     before = (box.root / "etc/gatepost/settings.toml").read_text()
     box.say("bash", str(CHECKOUT / "systemd/install.sh"), "uninstall")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from tests.net.derp_bed import Bed, joined, relaying
+from tests.net.derp_bed import REGION, Bed, joined, relaying
 from tests.net.waiting import eventually
 
+from gatepost.model.keys import NodePublic
 from gatepost.net.derp_mesh import MeshLinks
 from gatepost.sessions.derp_counters import DropReason
 from gatepost.testing.makers import make_private
-from gatepost.wire.derp import DISCO_MAGIC
-from gatepost.wire.derp_frames import GoneReason
+from gatepost.wire.derp import DISCO_MAGIC, FrameReader, write_frame
+from gatepost.wire.derp_frames import GoneReason, PeerPresent, WatchPeers
+from gatepost.wire.derp_present import PresentFlag, read_details
 
 KEY = "5e" * 32
 
@@ -131,3 +134,47 @@ async def test_discovery_for_nobody_in_the_region_is_answered(tmp_path: Path) ->
 
         assert one.gone == [(stranger, GoneReason.NOT_HERE)]
         assert a.server.counters().dropped[DropReason.UNKNOWN_DESTINATION] == 1
+
+
+async def test_a_client_of_a_dead_server_goes_on_through_another(tmp_path: Path) -> None:
+    async with (
+        relaying(tmp_path / "a", number=99, mesh_key=KEY) as a,
+        joined(a, 1) as one,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        b = await stack.enter_async_context(relaying(tmp_path / "b", number=98, mesh_key=KEY))
+        alive = replace(a.region().nodes[0], name="900b")
+        region = replace(b.region(), nodes=(b.region().nodes[0], alive))
+        async with linked(a, 99, [b]), joined(a, 2, region=region) as two:
+            await eventually(lambda: a.server.counters().distant >= 2)
+            one.send(two.key, b"through both")
+            await eventually(lambda: two.packets)
+            await stack.aclose()
+            await eventually(lambda: two.key in {c.key for c in a.server.clients()})
+            one.send(two.key, b"through one")
+            await eventually(lambda: len(two.packets) == 2)
+
+            assert two.clients.states()[REGION].node == "900b"
+            assert a.server.counters().distant == 0
+
+
+async def test_who_is_not_on_its_first_server_is_known_as_that(tmp_path: Path) -> None:
+    async with relaying(tmp_path, number=99, mesh_key=KEY) as bed:
+        alive = replace(bed.region().nodes[0], name="900b")
+        dead = replace(alive, name="900a", port=1)
+        region = replace(bed.region(), nodes=(dead, alive))
+        async with (
+            joined(bed, 1, region=region) as one,
+            bed.greeted(make_private(98), mesh_key=KEY) as (reader, writer),
+        ):
+            await eventually(lambda: one.clients.connected(REGION))
+            writer.write(write_frame(WatchPeers()))
+            frames = FrameReader()
+            seen: dict[NodePublic, PresentFlag] = {}
+            async with asyncio.timeout(5):
+                while one.key not in seen:
+                    for frame in frames.receive(await reader.read(4096)):
+                        if isinstance(frame, PeerPresent):
+                            seen[frame.peer] = read_details(frame.details)[2]
+
+    assert seen[one.key] == PresentFlag.NOT_IDEAL

@@ -29,6 +29,13 @@ def box(machine: Machine) -> Machine:
     return machine
 
 
+def test_the_verifier_takes_every_program_from_the_service(box: Machine) -> None:
+    """It is stricter with those who may not trace: no pointer may be compared with nothing."""
+    said = as_service(box, "load")
+
+    assert {"peer_relay ethernet", "relay_client wrap"} <= set(said.splitlines())
+
+
 def test_a_service_finds_its_maps_again_after_a_restart(box: Machine) -> None:
     box.run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
     first = as_service(box, "attach").split("\n")[0]

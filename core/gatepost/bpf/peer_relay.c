@@ -53,14 +53,13 @@ INLINE int leave(u32 reason)
 	return NEXT;
 }
 
-/* Returns the packet's headers, up to the UDP payload, or 0. */
-INLINE u8 *headers(struct packet *packet, u32 payload)
+/* Makes the headers readable directly, if there are any. The caller looks where the packet begins
+ * and ends: to hand out an address, or nothing, takes a right that the daemon does not have
+ * (CAP_PERFMON). */
+INLINE void gather(struct packet *packet, u32 headers)
 {
-	if (packet->length < payload + GENEVE)
-		return 0;
-	if (DATA(packet) + payload > DATA_END(packet) && pull(packet, payload))
-		return 0;
-	return DATA(packet);
+	if (DATA(packet) + headers > DATA_END(packet))
+		pull(packet, headers);
 }
 
 /* Reads the 8 bytes of a data packet's Geneve header: not of another version, without
@@ -141,9 +140,13 @@ INLINE int relay4(struct packet *packet, u32 link)
 	enum { HEADERS = sizeof(struct ipv4) + sizeof(struct udp) };
 	u32 payload = link + HEADERS, zero = 0, count;
 	u64 header;
-	u8 *data = headers(packet, payload);
 
-	if (!data || data + payload > DATA_END(packet))
+	if (packet->length < payload + GENEVE)
+		return NEXT;
+	gather(packet, payload);
+	u8 *data = DATA(packet);
+
+	if (data + payload > DATA_END(packet))
 		return NEXT;
 	struct ipv4 *ip = (void *)(data + link);
 	struct udp *udp = (void *)(ip + 1);
@@ -195,9 +198,13 @@ INLINE int relay6(struct packet *packet, u32 link)
 	enum { HEADERS = sizeof(struct ipv6) + sizeof(struct udp) };
 	u32 payload = link + HEADERS, zero = 0, count;
 	u64 header;
-	u8 *data = headers(packet, payload);
 
-	if (!data || data + payload > DATA_END(packet))
+	if (packet->length < payload + GENEVE)
+		return NEXT;
+	gather(packet, payload);
+	u8 *data = DATA(packet);
+
+	if (data + payload > DATA_END(packet))
 		return NEXT;
 	struct ipv6 *ip = (void *)(data + link);
 	struct udp *udp = (void *)(ip + 1);

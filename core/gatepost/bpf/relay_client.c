@@ -90,13 +90,13 @@ INLINE struct layout layout(u32 link, int is_v6)
 	return (struct layout){ link, udp, udp + 8, is_v6 };
 }
 
-/* The start of the packet when so many octets of it can be read directly; the kernel may keep all
- * but the headers elsewhere. */
-INLINE u8 *reach(struct packet *packet, u32 octets)
+/* Make so many octets readable directly, if there are as many; the kernel may keep all but the
+ * headers elsewhere. The caller looks again at where the packet begins and ends: to hand an address
+ * out, or nothing, takes a right that the daemon does not have (CAP_PERFMON). */
+INLINE void reach(struct packet *packet, u32 octets)
 {
-	if (DATA(packet) + octets > DATA_END(packet) && pull(packet, octets))
-		return 0;
-	return DATA(packet) + octets > DATA_END(packet) ? 0 : DATA(packet);
+	if (DATA(packet) + octets > DATA_END(packet))
+		pull(packet, octets);
 }
 
 /* Change the checksum of UDP for what stands in both a header and the sum of the addresses. */
@@ -195,8 +195,9 @@ INLINE int leave(struct packet *packet, struct layout at)
 	if (is_batch(packet))
 		return refuse(BATCHES);
 	struct place to = *place;
-	data = reach(packet, at.payload + GENEVE);
-	if (!data)
+	reach(packet, at.payload + GENEVE);
+	data = DATA(packet);
+	if (data + at.payload + GENEVE > DATA_END(packet))
 		return NEXT;
 	int is_wireguard = data[at.payload] != 0; /* a Geneve header begins with 0 */
 	if (at.payload + be16(length) - 8 != packet->length)
@@ -248,8 +249,9 @@ INLINE int pop_v6(struct packet *packet, const struct layout *at, const u32 *hea
 
 INLINE int arrive(struct packet *packet, struct layout at)
 {
-	u8 *data = reach(packet, at.payload + GENEVE);
-	if (!data)
+	reach(packet, at.payload + GENEVE);
+	u8 *data = DATA(packet);
+	if (data + at.payload + GENEVE > DATA_END(packet))
 		return NEXT;
 	u8 *geneve = data + at.payload;
 	u32 kind = geneve_kind(geneve);

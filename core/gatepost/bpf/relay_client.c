@@ -25,7 +25,8 @@ enum {
 	GENEVE = 8, GENEVE_UDP = 8,
 	STAND_IN_PORT = 1,
 	ETHERNET = 14, IPV4_HEADER = 20, IPV6_HEADER = 40,
-	LONGEST = 2040, /* octets of payload that fit `scratch` behind a Geneve header */
+	LONGEST = 2040, /* octets of payload */
+	MASK = 0x7ff, /* what the verifier believes of a length without doubt, whichever way we look */
 	PLACES = 8192,
 };
 enum { RECOMPUTE = 1 }; /* store: the sum that the device made of the whole packet follows */
@@ -45,7 +46,7 @@ struct senders {
 	u16 port, none; /* of WireGuard's */
 };
 struct scratch {
-	u8 octets[GENEVE + LONGEST];
+	u8 octets[GENEVE + MASK + 1];
 };
 
 MAP(places, MAP_HASH, struct address, struct place, PLACES, NO_PREALLOC);
@@ -160,8 +161,8 @@ INLINE int push(struct packet *packet, const struct layout *at, u32 vni, u16 len
 	if (size < 1 || size > LONGEST)
 		return refuse(TOO_LONG);
 	u64 less = size - 1; /* so that the verifier sees 1 to 2048 after the mask */
-	asm volatile("%0 &= 0x7ff" : "+r"(less));
-	if (less >= LONGEST || load(packet, at->payload, scratch_->octets + GENEVE, less + 1))
+	asm volatile("%0 &= %1" : "+r"(less) : "i"(MASK));
+	if (load(packet, at->payload, scratch_->octets + GENEVE, less + 1))
 		return DROP;
 	*(u32 *)scratch_->octets = head[0];
 	*(u32 *)(scratch_->octets + 4) = head[1];
@@ -233,8 +234,8 @@ INLINE int pop_v6(struct packet *packet, const struct layout *at, const u32 *hea
 	if (!scratch_ || size < 1 || size > LONGEST)
 		return DROP;
 	u64 less = size - 1;
-	asm volatile("%0 &= 0x7ff" : "+r"(less));
-	if (less >= LONGEST || load(packet, at->payload + GENEVE, scratch_->octets, less + 1))
+	asm volatile("%0 &= %1" : "+r"(less) : "i"(MASK));
+	if (load(packet, at->payload + GENEVE, scratch_->octets, less + 1))
 		return DROP;
 	count_word(packet, at, head[0], 0);
 	count_word(packet, at, head[1], 0);

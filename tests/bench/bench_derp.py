@@ -7,9 +7,10 @@ that checks each packet's sender, size and order. Two ways of sending: many
 packets per TLS record, and one, which is what official clients do.
 
 The yardstick is the least that any relay must do in this interpreter: open and
-seal the same octets in full TLS records, without a socket. How the relay
-compares with it says what the code is worth whatever the machine is. The
-limits per core are what was asked for on a machine whose yardstick is 16.
+seal the same octets in full TLS records, without a socket. What was asked for,
+5 Gbit/s a core in pairs, 3 in a mesh and 1.5 with single packets, was asked on
+a machine whose yardstick was 16: the limits are these parts of it, because the
+same machine does half as much while others use its caches.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tests.bench.figures import Figure, finish
 from gatepost.net.own_certificate import own_certificate
 from gatepost.net.tls import Insecure, client_context, server_context, utc_now
 
+YARDSTICK = 16.0  # Gbit/s, where the limits come from
 SECONDS = 2.0  # of measuring in each case
 MANY = 46  # packets in a write: four full TLS records
 IDLE_CLIENTS = 200
@@ -87,14 +89,14 @@ def main() -> int:
             load, _ = _run(folder, generator, clients, mode, packets, 0.0)
             name = _name(clients, mode, packets)
             figures += [
+                Figure(name=f"per core, {name}", value=load.per_core, unit="Gbit/s"),
                 Figure(
-                    name=f"per core, {name}",
-                    value=load.per_core,
-                    unit="Gbit/s",
-                    limit=limit,
+                    name="  part of the yardstick",
+                    value=load.per_core / yardstick,
+                    unit="",
+                    limit=round(limit / YARDSTICK, 3),
                     wanted="at least",
                 ),
-                Figure(name="  part of the yardstick", value=load.per_core / yardstick, unit=""),
             ]
             if (clients, packets) == (20, 1):
                 figures += _delay(folder, generator, load.rate)

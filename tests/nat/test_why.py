@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -56,6 +57,13 @@ def await_finding(lab: Lab, one: str, other: str, code: str) -> WhyDocument:
     return wait_for(look, seconds=LEARNT, otherwise=lambda: f"not {code}: {last}")
 
 
+def gatepost(lab: Lab, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a box."""
+    box = lab.boxes[name]
+    command = (str(PROGRAMS / "gatepost"), "--socket", str(box.socket))
+    return box.site.box.attempt(*command, *words, timeout=60)
+
+
 def codes(answer: WhyDocument) -> set[str]:
     return {finding.code for finding in answer.findings}
 
@@ -71,6 +79,38 @@ def test_a_direct_path_has_nothing_to_fix(lab: Lab) -> None:
 
     assert (answer.path, codes(answer)) == ("direct", set())
     assert answer.changes[-1].after == answer.via
+
+
+def test_ping_shows_each_try_until_the_path_is_direct(lab: Lab) -> None:
+    said = gatepost(lab, "hub", "ping", lab.boxes["easy"].name)
+    lines = said.stdout.splitlines()
+
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "via DERP(gatepost) in" in lines[0]
+    assert f"via {lab.topology.site('easy').public_v4}:" in lines[-1]
+    assert all("DERP" in line for line in lines[:-1])
+
+
+@pytest.mark.parametrize(
+    "flags", [("--tsmp",), ("--icmp",), ("--icmp", "--size", "1200"), ("--size", "1300")]
+)
+def test_every_kind_of_ping_is_answered(lab: Lab, flags: tuple[str, ...]) -> None:
+    name = lab.boxes["easy"].name
+    said = gatepost(lab, "plain", "ping", "-c", "3", "--until-direct=false", *flags, name)
+
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert len([line for line in said.stdout.splitlines() if line.startswith("pong from")]) == 3
+
+
+def test_status_shows_the_path_of_each_peer(lab: Lab) -> None:
+    why(lab, "plain", "easy")
+    why(lab, "plain", "hotel", seconds=1.0)
+    lines = gatepost(lab, "plain", "status").stdout.splitlines()
+    path = {line.split()[1]: line for line in lines[1:]}
+
+    assert f"direct {lab.topology.site('easy').public_v4}:" in path[lab.boxes["easy"].name]
+    assert "derp gatepost" in path[lab.boxes["hotel"].name]
+    assert "idle" in path[lab.boxes["hard"].name]
 
 
 def test_two_hard_nats_are_named_and_that_no_router_opens_a_port(lab: Lab) -> None:
@@ -143,9 +183,7 @@ def test_a_peer_that_is_away_is_named_and_the_command_fails(lab: Lab) -> None:
     harder.daemon.signal("TERM")
     try:
         answer = await_finding(lab, "easy", "harder", "peer-offline")
-        box = lab.boxes["easy"]
-        command = (str(PROGRAMS / "gatepost"), "--socket", str(box.socket), "why")
-        said = box.site.box.attempt(*command, harder.name, "--timeout", "1s")
+        said = gatepost(lab, "easy", "why", harder.name, "--timeout", "1s")
     finally:
         harder.daemon.start()
         harder.await_answer()

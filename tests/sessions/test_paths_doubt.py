@@ -7,6 +7,7 @@ from tests.sessions.paths_makers import (
     HOME,
     NEAR,
     PEER,
+    PLACE,
     answer,
     make_state,
     state,
@@ -96,6 +97,27 @@ def test_a_peer_of_which_only_wireguard_is_left_is_believed() -> None:
     outputs = session.take()
     assert not [o for o in outputs if isinstance(o, Hold)]
     assert state(session, now + 8.0) is State.DIRECT
+
+
+def test_a_peer_behind_a_relay_of_which_only_wireguard_is_left_is_believed() -> None:
+    """Its packets come from what stands for the relay's place, never from the relay's address."""
+    session, now = make_state(State.RELAYED)
+    doubts = 0
+    for tenth in range(200):
+        at = now + tenth / 10
+        session.on_timer(at)
+        peer = session.peer(PEER)
+        assert peer
+        assert PLACE.endpoint
+        if peer.path is None:  # in doubt: what comes is kept from WireGuard
+            doubts += 1
+            session.on_held(PEER, PLACE.endpoint, DATA, at)
+        elif doubts and tenth % 10 == 0:
+            reading = Counters(key=PEER, endpoint=PLACE.endpoint, received=tenth, sent=1)
+            session.on_counters([reading], at)
+
+    assert 0 < doubts < 10
+    assert state(session, now + 20.0) is State.RELAYED
 
 
 def test_what_is_held_is_let_go_when_the_path_answers() -> None:

@@ -161,19 +161,19 @@ class Choosing(Standing):
         return now - self._log.ping_heard > AWAY and now - self.derp_at > COUNTED_TRUST
 
     def _on_straight(self, endpoint: Endpoint, now: float) -> None:
-        """Note a packet of the peer's WireGuard that came straight while its way is in doubt."""
+        """Note a packet of the peer's WireGuard that came by the way in use, in doubt or not."""
         if self._is_daemon_away(now):
             self.counted_at = now
             self.trust_until = max(self.trust_until, now + COUNTED_TRUST)
             self._be_sure()
-        else:
+        elif self.in_doubt:
             self._hold(endpoint)
 
     def on_held(self, endpoint: Endpoint, packet: bytes, now: float) -> None:
         """Take a WireGuard packet that was kept from WireGuard."""
         self.handshake.on_inbound(packet)
         self.on_traffic(now)
-        if self.in_doubt and self._best and self._best.endpoint == endpoint:
+        if self._best and self._best.wireguard == endpoint:
             self._on_straight(endpoint, now)
 
     def _on_roamed(self, endpoint: Endpoint | None, now: float) -> None:

@@ -272,3 +272,23 @@ async def test_a_record_that_was_altered_ends_the_connection(certificate: Path) 
             await owners[0].lost.wait()
 
     assert owners[0].got == b""
+
+
+async def test_strangers_who_only_connect_are_bounded_and_the_next_gets_a_place(
+    certificate: Path,
+) -> None:
+    async with over(certificate, patience=Patience(handshakes=3)) as (owners, port):
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(OSError):  # noqa: PT011  # reset or end of file, as the kernel likes
+            async with dialled(port):
+                pass
+        silent[0][1].transport.abort()
+        await asyncio.sleep(0.05)
+        async with dialled(port) as (_, writer):
+            writer.write(b"in")
+            await eventually(lambda: owners and owners[0].got)
+        for _, writer in silent:
+            writer.transport.abort()
+
+    assert owners[0].got == b"in"

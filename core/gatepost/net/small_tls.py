@@ -30,10 +30,14 @@ RECORD = 16 << 10  # octets in a TLS record, RFC 8446 5.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """Seconds: for the handshake, and until a reader that takes nothing misses our good-bye."""
+    """What strangers and leavers get: seconds for the handshake and for our good-bye.
+
+    `handshakes` may go on at once; who comes on top is hung up on and comes back.
+    """
 
     handshake: float = 10.0
     shutdown: float = 5.0
+    handshakes: int = 1024  # two seconds of one core
 
 
 class _ReadInto(Protocol):
@@ -48,6 +52,7 @@ class TlsMemory:
     def __init__(self) -> None:
         self.sealed = memoryview(bytearray(READ_SIZE))
         self.opened = memoryview(bytearray(PIECE))
+        self.handshakes = 0  # that go on now
 
 
 class TlsConnection(asyncio.BufferedProtocol):
@@ -79,6 +84,10 @@ class TlsConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise
         self._below = transport
+        self._memory.handshakes += 1
+        if self._memory.handshakes > self._patience.handshakes:
+            transport.abort()
+            return
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._patience.handshake, self._below.abort)
 
@@ -100,6 +109,8 @@ class TlsConnection(asyncio.BufferedProtocol):
         self.lost = True
         if self._shaken:
             self._above.owner.connection_lost(exc)
+        else:
+            self._memory.handshakes -= 1
 
     def pause_writing(self) -> None:
         if self._shaken:
@@ -180,6 +191,7 @@ class TlsConnection(asyncio.BufferedProtocol):
         self.tls.do_handshake()
         self._send()
         self._stop_timer()
+        self._memory.handshakes -= 1
         self._shaken = True
         self._above = TlsTransport(self, self._below, self._make())
         self._above.owner.connection_made(self._above)

@@ -16,7 +16,7 @@ def spans_of(networks: Iterable[IPNetwork], version: int) -> tuple[Span, ...]:
 
 
 def address_set(name: str, version: int, spans: Iterable[Span]) -> Iterator[str]:
-    kind = "ipv4_addr" if version == 4 else "ipv6_addr"  # noqa: PLR2004
+    kind = "ipv4_addr" if version == 4 else "ipv6_addr"  # noqa: PLR2004  # the IP version
     yield f"\tset {name} {{"
     yield f"\t\ttype {kind}; flags interval;"
     yield from elements(address_text(first, last, version) for first, last in spans)
@@ -31,7 +31,7 @@ def elements(elements: Iterable[str]) -> Iterator[str]:
 
 def address_text(first: int, last: int, version: int) -> str:
     """Write a span as address, prefix or range, whichever is shortest."""
-    kind, bits = (IPv4Address, 32) if version == 4 else (IPv6Address, 128)  # noqa: PLR2004
+    kind, bits = (IPv4Address, 32) if version == 4 else (IPv6Address, 128)  # noqa: PLR2004  # the IP version
     if first == last:
         return str(kind(first))
     size = last - first + 1

@@ -58,6 +58,22 @@ def test_a_relay_that_dies_is_left_for_derp_within_seconds(lab: Lab) -> None:
     assert flow.silence(at) < patient(RECOVERY)
 
 
+def test_a_killed_daemon_does_not_end_what_goes_through_the_relay(lab: Lab) -> None:
+    one, two = lab.boxes["one"], lab.boxes["two"]
+    stream = start_stream(one.site.box, mesh_v4(two), patient(60.0))
+    await_path(lab, "relay")
+    await_kernel(lab)
+    one.daemon.signal("KILL")
+    time.sleep(8.0)  # longer than a path without pongs is believed
+    one.daemon.start()
+    one.await_answer()
+    time.sleep(patient(3.0))
+    flow = stream.end()
+    print(f"killed: lost {flow.lost} of {flow.sent}")
+
+    assert flow.loss < 3 * LOSS
+
+
 def test_a_direct_path_wins_over_the_relay_and_loses_next_to_nothing(lab: Lab) -> None:
     one, two = lab.boxes["one"], lab.boxes["two"]
     stream = start_stream(one.site.box, mesh_v4(two), patient(60.0))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import pytest
 from tests.mesh.relay_lab import await_path, has_stand_in, relay_lab
 
-from gatepost.testing.lab_boxes import PROGRAMS, Program
 from gatepost.testing.lab_mesh import Lab
 from gatepost.testing.nat_lab import mesh_v4
 from gatepost.testing.nat_stream import start_stream
@@ -19,26 +16,10 @@ SETTLING = 20.0  # seconds
 LOSS = 0.02  # of a stream from its first packet on
 
 
-@dataclass(slots=True)
-class WithoutBpf(Program):
-    """A program that may do everything but load programs into the kernel."""
-
-    def start(self) -> None:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("a") as output:
-            self._process = self.machine.start(
-                *("setpriv", "--bounding-set", "-bpf,-sys_admin"),
-                str(PROGRAMS / self.name),
-                *self.arguments,
-                output=output,
-            )
-
-
 def forbid_programs(lab: Lab) -> None:
+    """Let two daemons do everything but load programs into the kernel."""
     for name in ("one", "two"):
-        daemon = lab.boxes[name].daemon
-        limited = WithoutBpf(daemon.machine, daemon.name, daemon.arguments, daemon.log)
-        lab.boxes[name] = replace(lab.boxes[name], daemon=limited)
+        lab.boxes[name].daemon.starter = ("setpriv", "--bounding-set", "-bpf,-sys_admin")
 
 
 def test_without_programs_the_daemon_carries_and_says_so() -> None:

@@ -44,12 +44,16 @@ def wait_for(
 
 @dataclass(slots=True)
 class Program:
-    """One of our programs in a machine; it can be killed and started again."""
+    """One of our programs in a machine; it can be killed and started again.
+
+    `starter` is a command that starts it, such as `setpriv` with its options.
+    """
 
     machine: Machine
     name: str
     arguments: tuple[str, ...]
     log: Path
+    starter: tuple[str, ...] = ()
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
 
     def start(self) -> None:
@@ -57,7 +61,7 @@ class Program:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("a") as output:
             self._process = self.machine.start(
-                str(PROGRAMS / self.name), *self.arguments, output=output
+                *self.starter, str(PROGRAMS / self.name), *self.arguments, output=output
             )
 
     def signal(self, name: str) -> None:

@@ -23,6 +23,7 @@ _PLACES = {
     "ping": "gatepost.cli.commands.ping:ping",
     "why": "gatepost.cli.commands.why:why",
     "ip": "gatepost.cli.commands.ip:ip",
+    "exit-node": "gatepost.cli.commands.exit_node:exit_node",
     "set": "gatepost.cli.commands.set:change",
     "logout": "gatepost.cli.commands.logout:logout",
     "version": "gatepost.cli.commands.version:version",

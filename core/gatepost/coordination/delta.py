@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from gatepost.coordination import mapper
 from gatepost.coordination.mapper import Mesh
-from gatepost.coordination.sight import Group, Sight, group_of
+from gatepost.coordination.sight import PLAIN, Group, Sight, group_of
 from gatepost.coordination.world import Node, World
 from gatepost.hookspecs import MapItem
 from gatepost.model.keys import MachinePublic, NodePublic
@@ -51,9 +51,11 @@ class Messages:
     def __init__(self, mesh: Mesh, items: Items) -> None:
         self._mesh = mesh
         self._items = items
-        self._peers: dict[int, tuple[Node, dict[Sight, bytes]]] = {}
+        self._plain: dict[int, tuple[Node, bytes]] = {}
+        self._odd: dict[int, tuple[Node, dict[Sight, bytes]]] = {}
         self._differences: dict[Hashable, Difference] = {}
         self._shared: dict[Hashable, bytes] = {}
+        self._groups: dict[int, dict[int, Group]] = {}  # by generation and viewer
         self._moved: dict[int, Machines] = {}  # by the old world's generation
         self._latest = -1
 
@@ -61,7 +63,7 @@ class Messages:
         """Return the frame with the whole map of a viewer that is in the world."""
         node = world.nodes[viewer]
         group = group_of(world, viewer)
-        peers = [world.nodes[i] for i in bits(group.visible) if i != viewer]
+        peers = [n for n in _nodes(world, group.visible) if n is not node]
         parts = [
             b'"Node":' + self._self_json(world, node),
             _members(write_json(mapper.settings_of(self._mesh, self._relays(world), now))),
@@ -70,7 +72,11 @@ class Messages:
             _ssh_json(world, viewer),
         ]
         if peers:
-            encoded = (self._peer_json(n, group.sight(n.id)) for n in peers)
+            odd = group.odd
+            encoded = [
+                self._peer_json(n, group.sight(n.id) if odd >> n.record.id & 1 else PLAIN)
+                for n in peers
+            ]
             parts.append(b'"Peers":[' + b",".join(encoded) + b"]")
         return write_frame(_message(parts), compress)
 
@@ -89,7 +95,7 @@ class Messages:
         about the new self, which is not its own.
         """
         self._forget(new)
-        groups = group_of(old, viewer), group_of(new, viewer)
+        groups = self._two_groups(old, new, viewer)
         place = old.generation, *groups
         difference = self._differences.get(place)
         if difference is None:
@@ -107,12 +113,36 @@ class Messages:
 
     def _forget(self, new: World) -> None:
         if new.generation != self._latest:
+            newest = self._groups.get(self._latest, {})  # most viewers know that world
+            self._groups = {self._latest: newest, new.generation: {}}
             self._latest = new.generation
             self._differences.clear()
             self._shared.clear()
             self._moved.clear()
-            if len(self._peers) > len(new.nodes) + len(new.nodes) // 4:
-                self._peers = {i: p for i, p in self._peers.items() if i in new.nodes}
+            if len(self._plain) > len(new.nodes) + len(new.nodes) // 4:
+                self._plain = {i: p for i, p in self._plain.items() if i in new.nodes}
+            if len(self._odd) > len(new.nodes):
+                self._odd = {i: p for i, p in self._odd.items() if i in new.nodes}
+
+    def _two_groups(self, old: World, new: World, viewer: int) -> tuple[Group, Group]:
+        """Return the groups in two worlds; mostly nothing that groups depend on has changed."""
+        before = self._group(old, viewer)
+        is_same = old.rights is new.rights and old.precedence is new.precedence
+        one, other = old.nodes[viewer].presence.expired, new.nodes[viewer].presence.expired
+        if is_same and one == other:
+            self._groups[new.generation][viewer] = before
+            return before, before
+        return before, self._group(new, viewer)
+
+    def _group(self, world: World, viewer: int) -> Group:
+        known = self._groups.get(world.generation)
+        if known is None:
+            return group_of(world, viewer)
+        found = known.get(viewer)
+        if found is None:
+            found = group_of(world, viewer)
+            known[viewer] = found
+        return found
 
     def _difference(self, old: World, new: World, groups: tuple[Group, Group]) -> Difference:
         before, after = groups
@@ -159,7 +189,7 @@ class Messages:
         """Return users that no node belonged to before, and those that changed themselves."""
         wanted = {mapper.profile_id(n) for n in changed}
         if wanted:
-            wanted -= {mapper.profile_id(old.nodes[i]) for i in bits(before)}
+            wanted -= {mapper.profile_id(n) for n in _nodes(old, before)}
         if old.records.users is not new.records.users:
             known = old.records.users
             wanted |= {i for i, u in new.records.users.items() if i in known and known[i] is not u}
@@ -193,15 +223,32 @@ class Messages:
         return write_json(mapper.myself(node, self._mesh, compiled, self._items(world, node)))
 
     def _peer_json(self, node: Node, sight: Sight) -> bytes:
-        kept = self._peers.get(node.id)
+        if sight is not PLAIN:
+            return self._odd_json(node, sight)
+        kept = self._plain.get(node.record.id)
+        if kept is not None and kept[0] is node:
+            return kept[1]
+        encoded = write_json(mapper.peer(node, self._mesh, PLAIN))
+        self._plain[node.record.id] = node, encoded
+        return encoded
+
+    def _odd_json(self, node: Node, sight: Sight) -> bytes:
+        kept = self._odd.get(node.id)
         if kept is None or kept[0] is not node:
             kept = node, dict[Sight, bytes]()
-            self._peers[node.id] = kept
+            self._odd[node.id] = kept
         encoded = kept[1].get(sight)
         if encoded is None:
             encoded = write_json(mapper.peer(node, self._mesh, sight))
             kept[1][sight] = encoded
         return encoded
+
+
+def _nodes(world: World, wanted: Machines) -> Iterable[Node]:
+    """Return nodes by id; mostly all are wanted, so that goes without looking for each."""
+    if wanted == world.rights.compiled.directory.everyone:
+        return world.nodes.values()
+    return [world.nodes[i] for i in bits(wanted)]
 
 
 def _ssh_json(world: World, viewer: int) -> bytes:

@@ -13,6 +13,7 @@ from gatepost.coordination.world import World
 from gatepost.model.netmap import IPNetwork
 from gatepost.policy.directory import Machines
 from gatepost.policy.filters import Filter
+from gatepost.policy.intervals import bits_of
 from gatepost.policy.routing import routes_of
 from gatepost.wire.netmap import FilterRule
 
@@ -29,18 +30,23 @@ class Sight:
     has_ipv4: bool = True
 
 
+PLAIN = Sight()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """`visible` are the nodes that its viewers see, each viewer itself among them.
 
     `routes` are by the node that they lead through; `without_ipv4` are nodes.
     Filters are long, so they are made only when somebody must be sent one.
+    `odd` are the nodes of which there is more to see than the node itself.
     """
 
     visible: Machines = 0
     routes: tuple[tuple[int, tuple[IPNetwork, ...]], ...] = ()
     exits: Machines = 0
     without_ipv4: Machines = 0
+    odd: Machines = field(default=0, compare=False)
     filter_key: Hashable = ()
     filter: Callable[[], Filter] = field(default=dict[str, tuple[FilterRule, ...]], compare=False)
     routers: Mapping[int, tuple[IPNetwork, ...]] = field(
@@ -48,6 +54,8 @@ class Group:
     )
 
     def sight(self, node_id: int) -> Sight:
+        if not self.odd >> node_id & 1:
+            return PLAIN
         return Sight(
             routes=self.routers.get(node_id, ()),
             is_exit=bool(self.exits >> node_id & 1),
@@ -77,11 +85,13 @@ def group_of(world: World, viewer: int) -> Group:
         node_id: tuple(world.spans[s] for s in spans)
         for node_id, spans in routes_of(view, world.order, visible).items()
     }
+    without_ipv4 = visible if without_ipv4 & own else without_ipv4 & visible
     return Group(
         visible=visible,
         routes=tuple(sorted(routers.items())),
         exits=view.exits,
-        without_ipv4=visible if without_ipv4 & own else without_ipv4 & visible,
+        without_ipv4=without_ipv4,
+        odd=view.exits | without_ipv4 | bits_of(routers),
         filter_key=compiled.filter_key(viewer),
         filter=partial(compiled.filter, viewer),
         routers=routers,

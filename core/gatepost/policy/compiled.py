@@ -87,7 +87,9 @@ class Compiled:
         )
         self.ssh = SshRules(policy, directory, self.compiler, self.addresses)
         self._maker = FilterMaker(self.addresses, directory.by_member)
-        self._views: dict[int, View] = {}
+        self.views: dict[int, View] = {}
+        self.stale: dict[int, View] = {}  # right but for the peers, unless touched
+        self.touched: Machines = 0
         self._shared: dict[Hashable, Filter] = {}
         self.made: dict[int, tuple[Hashable, Filter]] = {}
         if before is None or not self._continues(before, changed):
@@ -95,9 +97,12 @@ class Compiled:
         else:
             self.addresses.take_over(before.addresses, changed)
             self.visibility = self._next_visibility(before, changed)
-            self._views = self._next_views(before, changed)
+            self.stale = before.stale | before.views
+            self.touched = before.touched | self._touched_since(before, changed)
             self.concerns.take_over(before.concerns, bits_of(changed))
-            self.made = {i: made for i, made in before.made.items() if i not in changed}
+            self.made = dict(before.made)
+            for machine_id in changed:
+                self.made.pop(machine_id, None)
 
     @classmethod
     def of(cls, policy: Policy, inventory: Inventory) -> Compiled:
@@ -118,10 +123,15 @@ class Compiled:
 
     def view(self, machine_id: int) -> View:
         """Return what a machine sees."""
-        found = self._views.get(machine_id)
+        found = self.views.get(machine_id)
         if found is None:
-            found = self._view(machine_id)
-            self._views[machine_id] = found
+            stale = self.stale.get(machine_id)
+            if stale is None or self.touched >> machine_id & 1:
+                found = self._view(machine_id)
+                self.touched &= ~(1 << machine_id)
+            else:
+                found = self._renewed(machine_id, stale)
+            self.views[machine_id] = found
         return found
 
     def filter_key(self, machine_id: int) -> Hashable:
@@ -178,10 +188,11 @@ class Compiled:
             bit = 1 << machine_id
             is_here = machine_id in self.machines
             seen = peers_of(machine_id, self.rules, self.directory) if is_here else 0
-            for other in bits(peers.pop(machine_id, 0) & ~seen):
+            known = peers.pop(machine_id, 0)
+            for other in bits(known & ~seen):
                 if other in peers:
                     peers[other] &= ~bit
-            for other in bits(seen):
+            for other in bits(seen & ~known):
                 if other in peers:
                     peers[other] |= bit
             if is_here:
@@ -192,25 +203,19 @@ class Compiled:
             internet=internet(self.rules),
         )
 
-    def _next_views(self, before: Compiled, changed: frozenset[int]) -> dict[int, View]:
-        """Take over the views that are the same as before."""
+    def _touched_since(self, before: Compiled, changed: frozenset[int]) -> Machines:
+        """Return the machines that see more differently than by other peers."""
         touched = bits_of(changed)
         touched |= _moved(before.visibility.subnets, self.visibility.subnets)
         touched |= _moved({_ALL: before.visibility.internet}, {_ALL: self.visibility.internet})
-        if before.directory.exits != self.directory.exits:
-            touched = -1
-        return {
-            i: self._renewed(i, view)
-            for i, view in before._views.items()
-            if not touched >> i & 1 and i in self.visibility.peers
-        }
+        return touched
 
     def _renewed(self, machine_id: int, view: View) -> View:
         """Return the view with other peers, the same object if they are the same."""
         peers = self.visibility.peers[machine_id]
-        if peers == view.peers:
-            return view
         exits = self._exits(machine_id, peers) if self.directory.exits else 0
+        if peers == view.peers and exits == view.exits:
+            return view
         return View(peers=peers, subnets=view.subnets, exits=exits)
 
     def _exits(self, machine_id: int, peers: Machines) -> Machines:

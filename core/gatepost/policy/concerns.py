@@ -8,7 +8,7 @@ is a token: comparing rules themselves would compare all their machines.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gatepost.policy.directory import Directory, Machines
 from gatepost.policy.filters import COMPANIONS
@@ -34,6 +34,24 @@ class Concern:
     is_own: bool
     token: object = field(default_factory=object)
 
+    def following(self, before: Concern | None) -> Concern:
+        """Return it with the token of before if it makes the same part of filters."""
+        if before is None or not before.makes_the_same(self):
+            return self
+        return replace(self, token=before.token)
+
+    def makes_the_same(self, other: Concern) -> bool:
+        if self.rule is other.rule:
+            return True
+        one, two = self.rule, other.rule
+        if not (self.is_uniform and other.is_uniform):
+            return False
+        return (
+            one.sources.named == two.sources.named
+            and one.sources.texts == two.sources.texts
+            and [o.target.texts for o in one.openings] == [o.target.texts for o in two.openings]
+        )
+
     @property
     def mark(self) -> object:
         """What identifies the part of it that does not depend on whose machines they are."""
@@ -57,31 +75,26 @@ class Concerns:
 
     def take_over(self, before: Concerns, changed: Machines) -> None:
         """Keep what is known of machines that neither changed nor are in other rules now."""
-        known = {id(c.rule): c.token for c in before.all}
-        self.all = tuple(
-            Concern(
-                rule=c.rule,
-                machines=c.machines,
-                is_uniform=c.is_uniform,
-                is_personal=c.is_personal,
-                is_own=c.is_own,
-                token=known.get(id(c.rule), c.token),
-            )
-            for c in self.all
-        )
+        known = {c.rule.place_in_policy: c for c in before.all}
+        self.all = tuple(c.following(known.get(c.rule.place_in_policy)) for c in self.all)
         self._marks = [c.mark for c in self.all]
-        places = [c.rule.place_in_policy for c in self.all]
-        if places != [c.rule.place_in_policy for c in before.all]:
+        if list(known) != [c.rule.place_in_policy for c in self.all]:
             return
-        touched = changed | self._people_of(changed) | before._people_of(changed)
+        touched = changed
+        if self._personal or before._personal:
+            touched |= self._people_of(changed) | before._people_of(changed)
         for one, other in zip(before.all, self.all, strict=True):
-            if one.token is not other.token:
+            if one.rule is not other.rule:
                 changed |= one.machines ^ other.machines
+            if one.token is not other.token:
                 touched |= one.machines | other.machines
-        gone = set(bits(changed & before._directory.everyone))
-        self._indexes = {i: found for i, found in before._indexes.items() if i not in gone}
-        gone = set(bits(touched & before._directory.everyone))
-        self._keys = {i: key for i, key in before._keys.items() if i not in gone}
+        touched |= changed
+        self._indexes, self._keys = dict(before._indexes), dict(before._keys)
+        everyone = before._directory.everyone
+        for machine_id in bits(changed & everyone):
+            self._indexes.pop(machine_id, None)
+        for machine_id in bits(touched & everyone):
+            self._keys.pop(machine_id, None)
 
     def of(self, machine_id: int) -> tuple[int, ...]:
         """Return the positions of the rules that concern a machine."""

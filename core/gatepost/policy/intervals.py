@@ -18,6 +18,7 @@ from gatepost.model.netmap import IPAddress, IPNetwork
 Span = tuple[int, int]  # first and last, both included
 
 _IPV6 = 1 << 32  # where IPv6 begins on the line
+_DENSE = 8  # more than one bit in so many are found faster digit by digit
 _END = _IPV6 + (1 << 128) - 1
 
 
@@ -107,8 +108,15 @@ def text_of(span: Span) -> str:
     return networks[0] if len(networks) == 1 else f"{first}-{last}"
 
 
-def bits(members: int) -> Iterator[int]:
-    """Yield the positions of the ones, lowest first."""
+def bits(members: int) -> Iterable[int]:
+    """Return the positions of the ones, lowest first."""
+    if members.bit_count() * _DENSE > members.bit_length():
+        text = bin(members)[:1:-1]
+        return [position for position, digit in enumerate(text) if digit == "1"]
+    return _sparse_bits(members)
+
+
+def _sparse_bits(members: int) -> Iterator[int]:
     while members:
         lowest = members & -members
         yield lowest.bit_length() - 1

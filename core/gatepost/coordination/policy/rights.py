@@ -46,10 +46,12 @@ class Rights:
         changed = {i: m for i, m in changes.items() if known.get(i) != m}
         if not changed:
             return self
-        machines = {i: m for i, m in (*known.items(), *changed.items()) if m is not None}
+        machines = dict(known)
         for machine_id, machine in changed.items():
             if machine is None:
-                machines.pop(machine_id, None)
+                del machines[machine_id]
+            else:
+                machines[machine_id] = machine
         inventory = replace(self.inventory, machines=machines)
         return replace(self, compiled=self.compiled.after(inventory, changed))
 

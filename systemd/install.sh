@@ -15,8 +15,8 @@ readonly packages=(nftables python3 python3-venv wireguard-go)
 # 45 MB to fetch and 180 MB on disk, most of it gcc. The compiling is eight small C files: 4 s of one
 # PC core; nobody has measured a Pi, ten times that would not surprise.
 readonly compiler=(gcc libsystemd-dev pkg-config python3-dev)
-readonly programs=(gatepost gatepostd gatepost-coordination)
-readonly units=(gatepost-guard.service gatepost-coordination.service gatepostd.service gatepost-web.service)
+readonly programs=(gatepost gatepostd gatepost-coordination gatepost-derp)
+readonly units=(gatepost-guard.service gatepost-coordination.service gatepost-derp.service gatepostd.service gatepost-web.service)
 
 root=
 purge=
@@ -134,6 +134,7 @@ start_units() {
     systemctl enable --quiet "${units[@]}"
     systemctl restart gatepostd.service gatepost-web.service
     [[ ! -e /etc/gatepost/coordination.toml ]] || systemctl restart gatepost-coordination.service
+    [[ ! -e /etc/gatepost/derp.toml ]] || systemctl restart gatepost-derp.service
 }
 
 # The node takes its tunnel, routes and packet filter down first. That it is wanted down is not
@@ -157,7 +158,7 @@ uninstall_box() {
     rm -f "$root"/etc/{systemd/networkd.conf.d/10-gatepost.conf,sysusers.d/gatepost.conf,tmpfiles.d/gatepost.conf}
     rm -rf "$root/opt/gatepost"
     if [[ -n $purge ]]; then
-        rm -rf "$root"/etc/gatepost "$root"/var/lib/gatepost{,-coordination,-web}
+        rm -rf "$root"/etc/gatepost "$root"/var/lib/gatepost{,-coordination,-derp,-web}
         [[ -n $root ]] || remove_users
     else
         say "kept: /etc/gatepost and /var/lib/gatepost* (settings and keys); --purge removes them, too"
@@ -167,7 +168,7 @@ uninstall_box() {
 
 remove_users() {
     local name
-    for name in gatepost-web gatepost-coordination; do
+    for name in gatepost-web gatepost-derp gatepost-coordination; do
         ! getent passwd "$name" >/dev/null || userdel "$name"
     done
     ! getent group gatepost >/dev/null || groupdel gatepost

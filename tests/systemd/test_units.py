@@ -16,6 +16,7 @@ UNITS = ROOT / "systemd" / "system"
 LIMITS = {
     "gatepostd": 4.0,
     "gatepost-coordination": 2.0,
+    "gatepost-derp": 2.0,
     "gatepost-guard": 2.0,
     "gatepost-web": 2.0,
 }
@@ -59,7 +60,7 @@ def test_killing_the_daemon_spares_wireguard() -> None:
     assert "KillMode=process" in (UNITS / "gatepostd.service").read_text().splitlines()
 
 
-@pytest.mark.parametrize("unit", ["gatepostd", "gatepost-coordination"])
+@pytest.mark.parametrize("unit", ["gatepostd", "gatepost-coordination", "gatepost-derp"])
 def test_the_daemons_are_watched(unit: str) -> None:
     lines = (UNITS / f"{unit}.service").read_text().splitlines()
 

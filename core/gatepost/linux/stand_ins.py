@@ -125,13 +125,13 @@ class StandIns:
             gone = self._stand_ins.pop(stand_in.address, None)
             if gone is None:
                 return
-            for name, key, _ in gone.entries:
-                if name in self._maps:
-                    self._maps[name].drop(key)
             try:
+                for name, key, _ in gone.entries:
+                    if name in self._maps:
+                        self._maps[name].drop(key)
                 await self._netlink.write([_removal(gone.address)])
             except OSError as error:  # the device is gone, and the route with it
-                log.debug("route of %s: %s", stand_in, error)
+                log.debug("closing %s: %s", stand_in, error)
 
     def appear_as(self, stand_in: Endpoint, sender: Endpoint) -> None:
         """Let what comes by the relay reach WireGuard from `sender`.
@@ -147,7 +147,10 @@ class StandIns:
             sender = stand_in
         if known.sender != sender:
             known.sender = sender
-            self._put(known)
+            try:
+                self._put(known)
+            except OSError as error:  # `check` tries again
+                log.debug("sender of %s: %s", stand_in, error)
 
     async def check(self) -> frozenset[Endpoint]:
         """Set right what has changed: routes, and programs that were put on again.

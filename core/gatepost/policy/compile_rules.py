@@ -39,6 +39,8 @@ INTERNET = Intervals.of(
 )
 INTERNET_TEXTS = tuple(f"{address_of(first)}-{address_of(last)}" for first, last in INTERNET)
 
+_ANYBODY = "*"  # `autogroup:danger-all`, as filters write it
+
 # What holds in a policy that has neither `acls` nor `grants`.
 _EVERYBODY = Acl(
     sources=(Everything(),), destinations=(Destination(who=Everything()),), postures=()
@@ -147,6 +149,8 @@ class RuleCompiler:
             addressed |= part.machines if is_written else 0
             named |= 0 if is_written else part.machines
             texts.update(dict.fromkeys(part.texts))
+        if _ANYBODY in texts:  # says it all
+            named, texts = 0, {_ANYBODY: None}
         addresses = Intervals.of(span for part in expansions for span in part.addresses)
         if addressed != self._directory.everyone and addresses:
             addressed |= self._directory.at(addresses)

@@ -26,12 +26,15 @@ class Addresses:
         self._lists: dict[int, tuple[Sources, tuple[str, ...]]] = {}
         self._texts: dict[int, tuple[str, ...]] = {}
 
-    def take_over(self, before: Addresses, changed: Iterable[int]) -> None:
-        """Keep what was written before, but for these machines, which have another address."""
+    def take_over(
+        self, before: Addresses, changed: Iterable[int], sources: Iterable[Sources]
+    ) -> None:
+        """Keep what was written before, but for these machines, and of these sources only."""
         self._texts = dict(before._texts)
         for machine_id in changed:
             self._texts.pop(machine_id, None)
-        self._lists = dict(before._lists)
+        known = before._lists
+        self._lists = {id(s): known[id(s)] for s in sources if id(s) in known}
 
     def machine(self, machine_id: int) -> Machine:
         return self._machines[machine_id]

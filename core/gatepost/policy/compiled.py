@@ -95,7 +95,7 @@ class Compiled:
         if before is None or not self._continues(before, changed):
             self.visibility = visibility(self.rules, directory)
         else:
-            self.addresses.take_over(before.addresses, changed)
+            self.addresses.take_over(before.addresses, changed, (r.sources for r in self.rules))
             self.visibility = self._next_visibility(before, changed)
             self.stale = before.stale | before.views
             self.touched = before.touched | self._touched_since(before, changed)
@@ -103,6 +103,7 @@ class Compiled:
             self.made = dict(before.made)
             for machine_id in changed:
                 self.made.pop(machine_id, None)
+                self.stale.pop(machine_id, None)
 
     @classmethod
     def of(cls, policy: Policy, inventory: Inventory) -> Compiled:

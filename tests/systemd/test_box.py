@@ -161,7 +161,7 @@ def test_what_an_exit_node_guards_is_guarded_from_boot_on(box: Box) -> None:
     box.say("systemctl", "start", "gatepostd")
     box.until("gatepost", "status", "--json", says='"control_connected": true')
     box.say("gatepost", "set", "--exit-node", "")
-    box.until("sh", "-c", "ls /var/lib/gatepost/*guard* 2>&1", says="No such file")
+    box.until("sh", "-c", "ls /var/lib/gatepost/*-guard.loaded 2>&1", says="No such file")
     box.say("systemctl", "restart", "gatepost-guard")  # nothing to load: that is no failure
 
 

@@ -191,6 +191,34 @@ class DerpRegion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DnsRoute:
+    """Who knows the names under `suffix`, the servers in the order to ask them.
+
+    `suffix` is in small letters without dots at its ends; "" is every name that
+    no other route takes. Without any server the mesh alone answers. `urls` are
+    servers that are no plain address: those that speak DNS over HTTP.
+    """
+
+    suffix: str
+    servers: tuple[Endpoint, ...] = ()
+    urls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsSettings:
+    """What the server says about names. `is_on`: nodes have names (MagicDNS).
+
+    `search` are suffixes to try for short names, the mesh's own first. `records`
+    are names beside those of nodes. Source: protocol document 7.1.
+    """
+
+    is_on: bool = False
+    search: tuple[str, ...] = ()
+    routes: tuple[DnsRoute, ...] = ()
+    records: tuple[tuple[str, IPAddress], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetMap:
     """The mesh as one node may see it. `peers` are sorted by id.
 
@@ -206,6 +234,7 @@ class NetMap:
     derp: tuple[DerpRegion, ...] = ()
     users: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
     ssh_rules: tuple[str, ...] = ()
+    dns: DnsSettings = DnsSettings()
 
     def may(self, source: Node, capability: str, destination: Node | None = None) -> bool:
         """Say whether a node was granted a capability at another one; None is this node.

@@ -12,7 +12,8 @@ from types import MappingProxyType
 import msgspec
 
 from gatepost.errors import Malformed
-from gatepost.model.netmap import DerpRegion, FilterRule, Grant, NetMap, Node
+from gatepost.model.netmap import DerpRegion, DnsSettings, FilterRule, Grant, NetMap, Node
+from gatepost.sessions.netmap_dns import parse_dns
 from gatepost.sessions.netmap_filter import names_capabilities, parse_filters, parse_grants
 from gatepost.sessions.netmap_nodes import parse_node, parse_region
 from gatepost.sessions.netmap_peers import PeerTable, Problems
@@ -39,17 +40,13 @@ class MapState:
         self._profiles: dict[int, UserProfile] = {}
         self._domain = ""
         self._dns: DnsConfig | None = None
+        self._names = DnsSettings()
         self._netmap: NetMap | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What of the map could not be used, in words, as long as that is so."""
         return tuple(self._problems)
-
-    @property
-    def dns(self) -> DnsConfig | None:
-        """The names and resolvers of the mesh, as the wire has them."""
-        return self._dns
 
     def apply(self, response: MapResponse, now: datetime | None = None) -> None:
         """Take one message. Never raises for its content.
@@ -72,7 +69,10 @@ class MapState:
         for profile in response.user_profiles or ():
             self._profiles[profile.id] = profile
         self._domain = response.domain or self._domain
-        self._dns = response.dns_config or self._dns
+        if response.dns_config is not None:
+            self._dns = response.dns_config
+            self._problems.settle("DNS")
+            self._names = parse_dns(self._dns, self._problems.report)
         self._netmap = None
 
     def netmap(self) -> NetMap | None:
@@ -90,6 +90,7 @@ class MapState:
                 grants=self._filter.grants,
                 derp=self._relays.regions,
                 users=MappingProxyType(users),
+                dns=self._names,
             )
         return self._netmap
 

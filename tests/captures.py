@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gatepost.coordination.policy.versions import examine
+from gatepost.errors import GatepostError
 from gatepost.model.netmap import IPNetwork
 from gatepost.policy.approve import approved_by
 from gatepost.policy.attributes import SUGGEST_EXIT_NODE
@@ -75,12 +76,20 @@ def main(arguments: Sequence[str]) -> int:
     matched = total = 0
     for case in cases(map(Path, arguments)):
         total += 1
-        mismatches = compare(case)
+        mismatches = _compare(case)
         matched += not mismatches
         for mismatch in mismatches:
             print(f"{case.name}: {mismatch}")
     print(f"matched {matched} of {total}")
     return 0 if total and matched == total else 1
+
+
+def _compare(case: Case) -> list[str]:
+    """Return what differs; a case on which we stumble is a mismatch, and the others go on."""
+    try:
+        return compare(case)
+    except (GatepostError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        return [f"failed: {error!r}"]
 
 
 def cases(paths: Iterable[Path]) -> Iterator[Case]:

@@ -42,3 +42,15 @@ def test_a_refusal_that_we_do_not_share_is_told(tmp_path: Path) -> None:
 
 def test_nothing_to_compare_is_no_success(tmp_path: Path) -> None:
     assert captures.main([str(tmp_path)]) == 1
+
+
+def test_a_case_on_which_we_stumble_does_not_hide_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = (FOLDER / "acl.jsonl").read_text().splitlines()[0]
+    bad = json.loads(good)
+    del bad["expect"]["nodes"]["beedrill"]["peers"]
+    (tmp_path / "two.jsonl").write_text(f"{json.dumps(bad)}\n{good}\n")
+
+    assert captures.main([str(tmp_path)]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "matched 1 of 2"

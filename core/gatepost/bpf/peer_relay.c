@@ -54,8 +54,7 @@ INLINE int leave(u32 reason)
 }
 
 /* Makes the headers readable directly, if there are any. The caller looks where the packet begins
- * and ends: to hand out an address, or nothing, takes a right that the daemon does not have
- * (CAP_PERFMON). */
+ * and ends: an address that may be nothing cannot be compared with nothing without CAP_PERFMON. */
 INLINE void gather(struct packet *packet, u32 headers)
 {
 	if (DATA(packet) + headers > DATA_END(packet))

@@ -92,8 +92,8 @@ INLINE struct layout layout(u32 link, int is_v6)
 }
 
 /* Make so many octets readable directly, if there are as many; the kernel may keep all but the
- * headers elsewhere. The caller looks again at where the packet begins and ends: to hand an address
- * out, or nothing, takes a right that the daemon does not have (CAP_PERFMON). */
+ * headers elsewhere. The caller looks again at where the packet begins and ends: an address that may be nothing
+ * cannot be compared with nothing without CAP_PERFMON. */
 INLINE void reach(struct packet *packet, u32 octets)
 {
 	if (DATA(packet) + octets > DATA_END(packet))

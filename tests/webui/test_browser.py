@@ -124,6 +124,7 @@ def browser(url: str, tmp_path: Path) -> Generator[Browser]:
 
 @pytest.fixture
 def inside(browser: Browser, config: WebConfig) -> Browser:
+    browser.open("/")  # is answered when the program has made its setup code
     browser.set_up((config.state / "setup-code").read_text())
     assert "Running" in browser.text()
     return browser

@@ -132,12 +132,18 @@ def _filter_owners(desired: Desired) -> frozenset[str]:
 
 
 def _wishes(resources: Mapping[Hashable, Resource]) -> FilterWishes:
+    # What only this machine may reach is no address of ours to anybody in the mesh.
+    hidden = {a for p in _of(resources, Listen) if p.zone == "self" for a in p.addresses}
     devices = _of(resources, WireGuardDevice)
     device, port = (devices[0].name, devices[0].port) if devices else (DEVICE, WIREGUARD_PORT)
     return FilterWishes(
         device=device,
         port=port,
-        own=[a.address for a in _of(resources, Address) if a.device == device],
+        own=[
+            a.address
+            for a in _of(resources, Address)
+            if a.device == device and a.address not in hidden
+        ],
         carried=[p.prefix for p in _of(resources, AllowedPrefix)],
         admit=[a.rule for a in _of(resources, Admit)],
         senders=_of(resources, Sender),

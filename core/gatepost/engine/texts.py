@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection
 from dataclasses import MISSING, fields
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from types import FunctionType
 from typing import cast
 
 from gatepost.model.kernel import MapEntry, PacketFilter
@@ -74,7 +75,7 @@ def _value(value: object) -> str:
         case tuple() | frozenset():
             return _list(cast(Collection[object], value))  # what is inside is told apart there
         case _:
-            return str(value)
+            return value.__qualname__ if isinstance(value, FunctionType) else str(value)
 
 
 def _list(values: Collection[object]) -> str:

@@ -97,14 +97,17 @@ class Listen(Resource):
     """A local port: the socket, the hole in the firewall and the service behind them.
 
     The engine opens the socket and hands it to the service, so a port has one
-    owner and two plugins that want the same one are told so.
+    owner and two plugins that want the same one are told so. In the zone "self"
+    only this machine itself can reach it. `addresses` are where it listens; none
+    is at this node's addresses in the mesh, in other zones everywhere.
     """
 
     identity: ClassVar = ("protocol", "port", "zone")
     protocol: Literal["tcp", "udp"]
     port: int
-    zone: Literal["mesh", "lan", "internet"]
+    zone: Literal["mesh", "lan", "internet", "self"]
     service: str
+    addresses: tuple[IPAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import cast
 
@@ -62,6 +62,11 @@ class Query:
         if self.message.edns < 0:
             return SMALL_UDP
         return min(max(self.message.payload, SMALL_UDP), UDP_SIZE)
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether it has no options; a cookie makes every query another one."""
+        return not cast(tuple[object, ...], self.message.options)  # its items have no type
 
     @property
     def key(self) -> tuple[str, int, bool, bool]:
@@ -190,6 +195,18 @@ class Kept:
     answer: tuple[dns.rrset.RRset, ...]
     authority: tuple[dns.rrset.RRset, ...]
     seconds: int
+
+    def aged(self, seconds: int) -> Kept:
+        """Return the same with TTLs that much lower."""
+        return replace(
+            self,
+            answer=tuple(_older(r, seconds) for r in self.answer),
+            authority=tuple(_older(r, seconds) for r in self.authority),
+        )
+
+
+def _older(rrset: dns.rrset.RRset, seconds: int) -> dns.rrset.RRset:
+    return dns.rrset.from_rdata_list(rrset.name, max(0, rrset.ttl - seconds), [*_values(rrset)])
 
 
 def keep(query: Query, answer: Message) -> Kept:

@@ -18,8 +18,6 @@ generation number than when it was last found right.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
 import hashlib
 import os
@@ -28,18 +26,16 @@ from pathlib import Path
 
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.netlink_message import Request, attribute, read_attributes
+from gatepost.linux.nft import PROGRAM, run_nft
 from gatepost.model.kernel import PacketFilter
 from gatepost.model.owned import EPOCH_MASK, NFT_GUARD_TABLE, NFT_PATH_TABLE, NFT_TABLE
 from gatepost.model.resource import Change, Resource
 
-PROGRAM = "nft"
-TIMEOUT = 60.0  # seconds for one run; 10,000 peers with rights of their own need about three
 GET_GENERATION = (10 << 8) | 16  # nfnetlink subsystem nftables, NFT_MSG_GETGEN
 GENERATION_ID = 1  # u32, big endian
 DELETE_CONNECTIONS = (1 << 8) | 2  # nfnetlink subsystem conntrack, IPCTNL_MSG_CT_DELETE
 CONNECTION_MARK, CONNECTION_MARK_MASK = 8, 21  # u32, big endian
 EPOCH = EPOCH_MASK & -EPOCH_MASK  # the first; each is this much more than the one before
-_WORDS = 400  # characters of nft's complaint in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,35 +146,7 @@ class Filters:
             return None
 
     async def _nft(self, script: str, *arguments: str) -> str:
-        """Run nft; raise `FileNotFoundError` for a missing table, else `OSError` in its words."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                self._program,
-                *arguments,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-        except FileNotFoundError as error:
-            raise OSError(
-                errno.EIO, f"{self._program} is not installed: `apt install nftables`"
-            ) from error
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                output, complaint = await process.communicate(script.encode())
-        except TimeoutError as error:
-            raise TimeoutError(errno.ETIMEDOUT, f"nft needed over {TIMEOUT} s") from error
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        if process.returncode == 0:
-            return output.decode("utf-8", "replace")
-        words = complaint.decode("utf-8", "replace").strip()[:_WORDS]
-        if "list" in arguments and "No such file or directory" in words:
-            raise FileNotFoundError(errno.ENOENT, words)
-        raise OSError(errno.EIO, f"nft refused the packet filter: {words}{_line(words, script)}")
+        return await run_nft(script, *arguments, program=self._program)
 
     # --- the file -----------------------------------------------------------------
 
@@ -210,12 +178,3 @@ class Filters:
 
 def _digest(listing: str) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
-
-
-def _line(words: str, script: str) -> str:
-    """Return the line that nft complains about ("…:LINE:COLUMN…"), if it names one."""
-    number = words.partition(":")[2].partition(":")[0]
-    lines = script.split("\n")
-    if number.isdigit() and 0 < int(number) <= len(lines):
-        return f" (line {number}: {lines[int(number) - 1].strip()})"
-    return ""

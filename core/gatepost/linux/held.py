@@ -13,18 +13,13 @@ follows packets, not wishes.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import errno
 from collections.abc import Iterable
 
+from gatepost.linux.nft import PROGRAM, run_nft
 from gatepost.model.netmap import Endpoint
 from gatepost.model.owned import DISCO_PORT_OFFSET, NFT_HELD_TABLE, WIREGUARD_PORT
 
-PROGRAM = "nft"
-TIMEOUT = 10.0  # seconds for one run
 EXPIRY = 30  # seconds; who still wants an element sets it again before
-_WORDS = 400  # characters of nft's complaint in an error
 
 # After conntrack and after the steering rules of either form (`engine.steering`), which refuse
 # what comes for {q} from outside. An IPv4 checksum of 0 has a twin for the reason given there.
@@ -79,24 +74,4 @@ class HeldAddresses:
     async def hold(self, endpoints: Iterable[Endpoint]) -> None:
         """Hold what comes from these addresses and no others; raise `OSError` in nft's words."""
         script = held_text(endpoints, self._port)
-        process = await asyncio.create_subprocess_exec(
-            self._program,
-            *("-f", "-"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                _, complaint = await process.communicate(script.encode())
-        except TimeoutError as error:
-            raise TimeoutError(errno.ETIMEDOUT, f"nft needed over {TIMEOUT} s") from error
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        if process.returncode:
-            raise OSError(
-                errno.EIO, f"nft: {complaint.decode('utf-8', 'replace')[:_WORDS].strip()}"
-            )
+        await run_nft(script, "-f", "-", program=self._program)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -18,33 +17,13 @@ from tests.linux.wires import (
     WISHES,
     Outcome,
     Router,
-    make_router,
     peer,
 )
-
-from gatepost.testing.netns import machines
 
 pytestmark = pytest.mark.root
 
 VERSIONS = pytest.mark.parametrize("version", [4, 6])
 WITHDRAWN = replace(WISHES, admit=())
-
-
-@pytest.fixture(scope="module")
-def plain() -> Iterator[Router]:
-    """Return a router that all tests of this file share."""
-    with machines() as owner:
-        router = make_router(*owner.add("router"))
-        yield router
-        router.close()
-
-
-@pytest.fixture
-def router(plain: Router) -> Router:
-    """Return the router with the usual filter and no memory of earlier connections."""
-    plain.load(WISHES)
-    plain.forget()
-    return plain
 
 
 @dataclass(frozen=True, slots=True)

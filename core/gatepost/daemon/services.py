@@ -24,7 +24,6 @@ from gatepost.net.tasks import Tasks
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0  # seconds before a service that ended is started again
-_LOOPBACK = b"lo"  # the device by which this machine's own packets come
 _IP_FREEBIND = 15  # Linux: bind an address that is not there yet
 
 Answer = Callable[[Watch[Any], object], None]
@@ -154,9 +153,6 @@ def _bind(listen: Listen, host: str) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bool(host)))
         sock.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)
-        if listen.zone == "self":
-            # An address of ours answers on every device; a neighbour could route to it.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, _LOOPBACK)
         sock.bind((host, listen.port))
         if listen.protocol == "tcp":
             sock.listen(128)

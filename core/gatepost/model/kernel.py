@@ -98,8 +98,9 @@ class Listen(Resource):
 
     The engine opens the socket and hands it to the service, so a port has one
     owner and two plugins that want the same one are told so. In the zone "self"
-    only this machine itself can reach it. `addresses` are where it listens; none
-    is at this node's addresses in the mesh, in other zones everywhere.
+    nobody in the mesh can reach it; the service turns away who else could route to
+    it. `addresses` are where it listens; none is at this node's addresses in the
+    mesh, in other zones everywhere.
     """
 
     identity: ClassVar = ("protocol", "port", "zone")

@@ -12,6 +12,7 @@ from typing import Any
 
 from gatepost.api import ServiceContext
 from gatepost.sessions.dns_messages import Query
+from gatepost.sessions.dns_names import SERVICE_V4, SERVICE_V6
 from gatepost_plugins.magic_dns.resolver import LARGEST, Parameters, Resolver
 from gatepost_plugins.magic_dns.upstream import Upstreams
 
@@ -23,6 +24,8 @@ MOST_CONNECTIONS = 64
 IDLE = 10.0  # seconds a TCP client may take for a query (RFC 7766 asks for a few)
 LARGEST_QUERY = 4096  # bytes
 _LENGTH = 2  # bytes before a message on TCP
+
+_OWN = frozenset({str(SERVICE_V4), str(SERVICE_V6), "::1"})
 
 Source = tuple[Any, ...]  # what recvfrom says, which goes back to sendto as it is
 
@@ -47,6 +50,18 @@ async def serve(context: ServiceContext, parameters: Parameters) -> None:
         await asyncio.Event().wait()
 
 
+def is_own(source: Source) -> bool:
+    """Say whether this machine itself asks.
+
+    Its packets to an address of its own come from that address, unless it chose
+    a loopback one; from elsewhere the kernel or the packet filter drops both.
+    A neighbour that has a route to us comes with another. Binding the socket to
+    the loopback device would refuse it too, but answers then find no way.
+    """
+    host = str(source[0])
+    return host in _OWN or host.startswith("127.")
+
+
 @dataclass(slots=True)
 class Datagrams:
     """One UDP socket. What is known is answered in the same turn of the loop."""
@@ -65,7 +80,8 @@ class Datagrams:
             except OSError as error:  # an ICMP error about an earlier answer
                 log.debug("receiving: %s", error)
                 continue
-            self._take(raw, source)
+            if is_own(source):
+                self._take(raw, source)
 
     def _take(self, raw: bytes, source: Source) -> None:
         found = self.resolver.at_once(raw)
@@ -96,7 +112,7 @@ class Connections:
     _open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._open) >= MOST_CONNECTIONS:
+        if len(self._open) >= MOST_CONNECTIONS or not is_own(writer.get_extra_info("peername")):
             writer.close()
             return
         self._open.add(writer)

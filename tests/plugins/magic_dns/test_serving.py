@@ -15,11 +15,12 @@ import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
+import pytest
 
 from gatepost.api import DnsRoute, Endpoint, Watch
 from gatepost.sessions.dns_names import NamePlan
 from gatepost_plugins.magic_dns.resolver import Parameters
-from gatepost_plugins.magic_dns.serving import serve
+from gatepost_plugins.magic_dns.serving import is_own, serve
 
 Reply = Callable[[dns.message.Message], list[bytes]]
 HOSTS = (("box2.mesh.example", (ip_address("100.64.0.2"),)),)
@@ -284,3 +285,14 @@ async def test_garbage_neither_stops_the_resolver_nor_gets_an_answer_to_an_answe
                 sender.send(garbage)
 
         assert await client.address("box2.mesh.example") == "100.64.0.2"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("100.100.100.100", True), ("127.0.0.1", True), ("fd7a:115c:a1e0::53", True),
+        ("192.168.1.5", False), ("100.64.0.2", False), ("fe80::1%3", False),
+    ],
+)  # fmt: skip
+def test_only_this_machine_itself_is_answered(source: str, expected: bool) -> None:
+    assert is_own((source, 4000)) is expected

@@ -27,7 +27,7 @@ struct map {
 };
 #define MAP(name, kind, key, value, entries, how) \
 	struct map name SECTION("maps") = { kind, sizeof(key), sizeof(value), entries, how }
-enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_LRU_HASH = 9 };
+enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_LRU_HASH = 9, MAP_LPM_TRIE = 11 };
 enum { NO_PREALLOC = 1 }; /* of a hash: memory as entries come */
 
 /* What a program of tc sees of a packet: struct __sk_buff. */
@@ -49,7 +49,8 @@ struct packet {
 /* What a program says of a packet. NEXT: not ours, the next filter may look at it. */
 enum { NEXT = -1, PASS = 0, DROP = 2 };
 
-enum { IPV4 = 0x0800, IPV6 = 0x86DD, UDP = 17 };
+enum { IPV4 = 0x0800, IPV6 = 0x86DD };
+enum { ICMP = 1, TCP = 6, UDP = 17, FRAGMENT = 44, ICMP6 = 58 };
 
 struct ethernet {
 	u8 to[6], from[6];
@@ -76,6 +77,7 @@ struct udp {
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
 static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static u64 (*clock_ns)(void) = (void *)5;
+static u32 (*random_number)(void) = (void *)7;
 static long (*store)(struct packet *, u32 offset, const void *from, u32 size, u64 flags) = (void *)9;
 static long (*checksum_l3)(struct packet *, u32 offset, u64 from, u64 to, u64 flags) = (void *)10;
 static long (*checksum_l4)(struct packet *, u32 offset, u64 from, u64 to, u64 flags) = (void *)11;

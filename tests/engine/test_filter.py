@@ -121,7 +121,7 @@ def test_prefixes_of_one_device_are_one_and_the_mesh_is_always_guarded() -> None
 @pytest.mark.parametrize("hook", ["nat hook postrouting", "forward priority mangle"])
 def test_what_nobody_asks_for_is_not_in_the_text(hook: str) -> None:
     assert hook in filter_text(WISHES)
-    assert hook not in filter_text(replace(WISHES, masquerade=(), clamp=()))
+    assert hook not in filter_text(replace(WISHES, masquerade=(), forward_out=(), clamp=()))
 
 
 @pytest.mark.parametrize(
@@ -136,3 +136,21 @@ def test_the_name_of_the_device_is_everywhere() -> None:
 
     assert "gatepost0" not in text
     assert text.count('"other0"') >= 6
+
+
+def test_aliases_of_peers_go_where_it_is_translated_for_them_and_nowhere_else() -> None:
+    networks = (ip_network("192.168.1.0/24"), ip_network("127.0.0.0/8"))
+    text = filter_text(replace(WISHES, translated=networks))
+
+    assert elements(text, "translated4") == ["192.168.1.0/24"]
+    assert "192.168.1.0" not in " ".join(elements(text, "forward4"))
+    for where in ("own", "network"):
+        assert f"ip saddr 240.64.0.0/10 goto alias_to_{where}" in text
+    assert "240.64.0.0/10" not in filter_text(WISHES)
+
+
+def test_hosts_here_go_to_sites_behind_4via6_under_our_address() -> None:
+    rule = 'oifname "gatepost0" ip6 daddr fd7a:115c:a1e0:b1a::/64 masquerade'
+
+    assert rule in filter_text(WISHES)
+    assert rule not in filter_text(replace(WISHES, forward_out=()))

@@ -17,6 +17,7 @@ from gatepost.model.kernel import (
     Route,
     Rule,
     Sysctl,
+    Translate,
     WireGuardDevice,
     WireGuardPeer,
 )
@@ -128,3 +129,18 @@ def test_what_all_plugins_wish_is_lowered_without_a_rest(
 
 def filters(lowered: Desired) -> list[PacketFilter]:
     return [r for r in lowered.resources.values() if isinstance(r, PacketFilter)]
+
+
+def test_translation_makes_room_on_the_device_and_on_no_route() -> None:
+    mesh, aliases = (
+        Route(52, ip_network(n), "gatepost0") for n in ("fd7a:115c:a1e0::/48", "240.64.0.0/10")
+    )
+    outside, inside = ip_network("fd7a:115c:a1e0:b1a:0:7::/96"), ip_network("192.168.1.0/24")
+    found = lower(want(DEVICE, mesh, aliases, Translate(outside, inside))).resources.values()
+
+    assert [r.mtu for r in found if isinstance(r, WireGuardDevice)] == [1288]
+    assert {r.destination: r.mtu for r in found if isinstance(r, Route)} == {
+        mesh.destination: 1280,
+        aliases.destination: 1260,
+    }
+    assert mesh in lower(want(DEVICE, mesh)).resources.values()

@@ -25,6 +25,8 @@ V4, V6 = ip_address("100.64.0.1"), ip_address("fd7a:115c:a1e0::1")
 ROUTES = (
     Route(ROUTE_TABLE, ip_network("10.0.0.0/8"), "gatepost0", source=V4),
     Route(ROUTE_TABLE, ip_network("0.0.0.0/0"), "gatepost0"),
+    Route(ROUTE_TABLE, ip_network("240.64.0.0/10"), "gatepost0", mtu=1260),
+    Route(ROUTE_TABLE, ip_network("fd00:4::/64"), "gatepost0", mtu=1280),
     Route(ROUTE_TABLE, ip_network("10.1.0.0/16"), kind="throw"),
     Route(ROUTE_TABLE, ip_network("10.2.0.0/16"), kind="blackhole"),
     Route(ROUTE_TABLE, ip_network("fd00:1::/64"), "gatepost0", source=V6),
@@ -66,6 +68,7 @@ def test_ip_sees_the_routes_as_they_were_meant(box: Machine) -> None:
     assert {(r["dst"], r.get("type", "unicast"), r.get("prefsrc")) for r in shown} == {
         ("10.0.0.0/8", "unicast", str(V4)),
         ("default", "unicast", None),
+        ("240.64.0.0/10", "unicast", None),
         ("10.1.0.0/16", "throw", None),
         ("10.2.0.0/16", "blackhole", None),
     }

@@ -33,10 +33,12 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from gatepost.engine.admission import Admission, Services, Span, admission, join, subtract
+from gatepost.engine.filter_aliases import alias_chains, from_alias, sent_to_sites
 from gatepost.engine.nft_text import address_set, address_text, elements, number_text, spans_of
 from gatepost.model.kernel import Listen, Sender
 from gatepost.model.netmap import MESH_V4, MESH_V6, FilterRule, IPAddress, IPNetwork
 from gatepost.model.owned import (
+    ALIAS_NETWORK,
     DEVICE,
     EPOCH_MASK,
     MARK_MASK,
@@ -68,7 +70,8 @@ class FilterWishes:
     """Everything the filter is made of; order and repetition do not matter.
 
     `own` are this machine's addresses in the mesh, `carried` the prefixes that
-    WireGuard accepts from peers; `port` is WireGuard's own.
+    WireGuard accepts from peers; `port` is WireGuard's own. `translated` is where aliases
+    of peers may go (4via6), and they nowhere else.
     """
 
     device: str = DEVICE
@@ -81,6 +84,7 @@ class FilterWishes:
     forward_out: Sequence[IPNetwork] = ()
     masquerade: Sequence[IPNetwork] = ()
     masquerade_out: Sequence[IPNetwork] = ()
+    translated: Sequence[IPNetwork] = ()
     clamp: Sequence[IPNetwork] = ()
     listen: Sequence[Listen] = ()
 
@@ -101,9 +105,12 @@ def filter_text(wishes: FilterWishes) -> str:
     for version in (4, 6):
         lines += _admission(admission(wishes.admit, version), version)
     lines += _prerouting(wishes.device, senders)
-    lines += _input(wishes.device)
-    lines += _forward(wishes.device)
-    if wishes.masquerade or wishes.masquerade_out:
+    if wishes.translated:
+        reached = subtract(spans_of(wishes.translated, 4), spans_of(NEVER, 4))
+        lines += alias_chains(reached, _MARK_FOR_MASQUERADE)
+    lines += _input(wishes)
+    lines += _forward(wishes)
+    if wishes.masquerade or wishes.masquerade_out or wishes.translated or wishes.forward_out:
         lines += _masquerade(wishes)
     if wishes.clamp:
         lines += _clamp(wishes.device)
@@ -116,6 +123,8 @@ def filter_text(wishes: FilterWishes) -> str:
 def _senders(wishes: FilterWishes) -> list[tuple[str, list[IPNetwork]]]:
     """Gather prefixes by the device they belong to; the mesh always belongs to ours."""
     devices: dict[str, list[IPNetwork]] = {wishes.device: [MESH_V4, MESH_V6]}
+    if wishes.translated:
+        devices[wishes.device].append(ALIAS_NETWORK)
     for sender in wishes.senders:
         devices.setdefault(sender.device, []).append(sender.prefix)
     return sorted(devices.items())
@@ -124,7 +133,8 @@ def _senders(wishes: FilterWishes) -> list[tuple[str, list[IPNetwork]]]:
 def _sets(wishes: FilterWishes, version: int) -> Iterator[str]:
     own = join((int(a), int(a)) for a in wishes.own if a.version == version)
     never = spans_of(NEVER, version)
-    carried = spans_of((*wishes.carried, MESH_V4, MESH_V6), version)
+    aliases = (ALIAS_NETWORK,) if wishes.translated else ()
+    carried = spans_of((*wishes.carried, MESH_V4, MESH_V6, *aliases), version)
     yield from address_set(f"own{version}", version, own)
     yield from address_set(f"carried{version}", version, subtract(carried, own))
     for name, networks in (("forward", wishes.forward), ("masquerade", wishes.masquerade)):
@@ -208,6 +218,9 @@ def _accept(field: str, spans: Sequence[Span]) -> Iterator[str]:
 # What was judged under these rules: first, as nearly every packet is of such a flow.
 _KNOWN = f"\t\tct state established ct mark & 0x{EPOCH_MASK:08x} == $epoch accept"
 _REMEMBER = f"ct mark set ct mark & 0x{_UNSIGNED_32 ^ EPOCH_MASK:08x} | $epoch"
+_MARK_FOR_MASQUERADE = (
+    f"meta mark set meta mark & 0x{_UNSIGNED_32 ^ MARK_MASK:08x} | 0x{MASQUERADE_MARK:08x}"
+)
 
 
 def _admitted() -> Iterator[str]:
@@ -240,7 +253,7 @@ def _sources(spans: Sequence[Span], version: int, name: str) -> Iterator[str]:
         yield f"@{name}"
 
 
-def _input(device: str) -> Iterator[str]:
+def _input(wishes: FilterWishes) -> Iterator[str]:
     yield """\
 	chain unwanted {
 		icmp type { redirect, router-advertisement, router-solicitation } counter drop
@@ -259,7 +272,9 @@ def _input(device: str) -> Iterator[str]:
 		meta l4proto { 1, 58 } jump unwanted
 		jump carried
 		ct state related accept
-		ct state invalid counter drop
+		ct state invalid counter drop"""
+    yield from from_alias(wishes.translated, "own")
+    yield """\
 		ip daddr @own4 goto to_own
 		ip6 daddr @own6 goto to_own
 		fib daddr type != local counter drop
@@ -277,13 +292,13 @@ def _input(device: str) -> Iterator[str]:
 	}
 	chain input {
 		type filter hook input priority filter; policy accept;"""
-    yield f'\t\tiifname "{device}" goto from_mesh'
+    yield f'\t\tiifname "{wishes.device}" goto from_mesh'
     yield "\t}"
 
 
-def _forward(device: str) -> Iterator[str]:
+def _forward(wishes: FilterWishes) -> Iterator[str]:
     """Write both directions."""
-    mask = _UNSIGNED_32 ^ MARK_MASK
+    device = wishes.device
     yield "\tchain mesh_to_network {"
     yield f'\t\toifname "{device}" counter drop'
     yield _KNOWN
@@ -292,7 +307,9 @@ def _forward(device: str) -> Iterator[str]:
 		meta l4proto { 1, 58 } jump unwanted
 		jump carried
 		ct state related accept
-		ct state invalid counter drop
+		ct state invalid counter drop"""
+    yield from from_alias(wishes.translated, "network")
+    yield """\
 		ip daddr @forward4 goto mesh_to_network4
 		ip6 daddr @forward6 goto mesh_to_network6
 		counter drop
@@ -301,10 +318,7 @@ def _forward(device: str) -> Iterator[str]:
         yield f"\tchain mesh_to_network{version} {{"
         if version == 4:  # noqa: PLR2004  # IPv6 has no broadcast
             yield "\t\tfib daddr type != unicast counter drop"
-        yield (
-            f"\t\t{address} daddr @masquerade{version} "
-            f"meta mark set meta mark & 0x{mask:08x} | 0x{MASQUERADE_MARK:08x}"
-        )
+        yield f"\t\t{address} daddr @masquerade{version} {_MARK_FOR_MASQUERADE}"
         yield f"\t\tgoto admit{version}"
         yield "\t}"
     yield "\tchain network_to_mesh {"
@@ -334,6 +348,8 @@ def _masquerade(wishes: FilterWishes) -> Iterator[str]:
     ports = f"1024-{port - 1}" if port > _MIDDLE else f"{port + _NEIGHBOURS}-65535"
     yield "\tchain postrouting {"
     yield "\t\ttype nat hook postrouting priority srcnat; policy accept;"
+    if wishes.forward_out:
+        yield from sent_to_sites(wishes.device)
     if wishes.masquerade_out:
         for version, address in ((4, "ip"), (6, "ip6")):
             yield (

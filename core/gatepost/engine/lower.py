@@ -26,20 +26,32 @@ from gatepost.model.kernel import (
     MasqueradeOut,
     OnlyThroughMesh,
     PacketFilter,
+    Route,
     Rule,
     Sender,
+    Translate,
     WireGuardDevice,
     WireGuardPeer,
 )
 from gatepost.model.keys import NodePrivate, NodePublic
 from gatepost.model.mesh import AllowedPrefix
 from gatepost.model.netmap import IPNetwork
-from gatepost.model.owned import DEVICE, NFT_GUARD_TABLE, NFT_TABLE, WIREGUARD_PORT
+from gatepost.model.owned import (
+    ALIAS_NETWORK,
+    DEVICE,
+    NFT_GUARD_TABLE,
+    NFT_TABLE,
+    TRANSLATION_ROOM,
+    WIREGUARD_PORT,
+)
 from gatepost.model.resource import Level, Notice, Resource
 
 # What ends in the packet filter and has no other place.
-FILTER_NOUNS = (Admit, Sender, Forward, ForwardOut, Masquerade, MasqueradeOut, ClampMss)
+FILTER_NOUNS = (
+    Admit, Sender, Forward, ForwardOut, Masquerade, MasqueradeOut, Translate, ClampMss,
+)  # fmt: skip
 _ALL_BITS = 0xFFFFFFFF
+_LONGER_HEADER = 20  # octets: IPv6 has 40, IPv4 20
 
 R = TypeVar("R", bound=Resource)
 
@@ -57,6 +69,8 @@ def lower(desired: Desired) -> Desired:
     for key, resource in desired.resources.items():
         if not isinstance(resource, (AllowedPrefix, WireGuardPeer, OnlyThroughMesh, *FILTER_NOUNS)):
             resources[key] = _canonical(resource)
+    if _of(desired.resources, Translate):
+        _make_room(resources)
     for peer, names in _peers(desired, notices):
         resources[peer.key] = peer
         owners[peer.key] = names
@@ -81,6 +95,20 @@ def _canonical(resource: Resource) -> Resource:
     if isinstance(resource, Rule) and resource.mask == _ALL_BITS:
         return replace(resource, mask=None)
     return resource
+
+
+def _make_room(resources: dict[Hashable, Resource]) -> None:
+    """Let fragments grow while they are translated, and nothing else be longer than before.
+
+    4via6 needs the device to carry 8 octets more than its routes allow; and IPv4 that
+    becomes IPv6 must leave 20 for the longer header.
+    """
+    for device in _of(resources, WireGuardDevice):
+        resources[device.key] = replace(device, mtu=device.mtu + TRANSLATION_ROOM)
+        for route in _of(resources, Route):
+            if route.device == device.name and route.mtu is None:
+                shorter = _LONGER_HEADER if route.destination == ALIAS_NETWORK else 0
+                resources[route.key] = replace(route, mtu=device.mtu - shorter)
 
 
 def clamp(key: NodePrivate) -> NodePrivate:
@@ -151,6 +179,7 @@ def _wishes(resources: Mapping[Hashable, Resource]) -> FilterWishes:
         forward_out=[f.destination for f in _of(resources, ForwardOut)],
         masquerade=[m.destination for m in _of(resources, Masquerade)],
         masquerade_out=[m.source for m in _of(resources, MasqueradeOut)],
+        translated=[t.inside for t in _of(resources, Translate)],
         clamp=[c.destination for c in _of(resources, ClampMss)],
         listen=_of(resources, Listen),
     )

@@ -189,6 +189,13 @@ class RoutingMessage:
             return value
         raise OSError(errno.EPROTO, f"netlink attribute {inner} is no text: {value!r}")
 
+    def nested_number(self, name: str, inner: str) -> int | None:
+        """Return an attribute of an attribute, None when either is absent."""
+        value: object = self._read.get_nested(name, inner)
+        if value is None or isinstance(value, int):
+            return value
+        raise OSError(errno.EPROTO, f"netlink attribute {inner} is no number: {value!r}")
+
     def _value(self, name: str) -> object:
         return self._slots[name].value if name in self._slots else None
 

@@ -237,6 +237,7 @@ def read_route(message: Message, names: Mapping[int, str]) -> Route | None:
         device,
         kind,
         None if source is None else ip_address(source),
+        route.nested_number("RTA_METRICS", "RTAX_MTU"),
     )
 
 
@@ -269,6 +270,8 @@ def write_route(route: Route, index: int, *, new: bool) -> Request:
         return routing_request(RoutingType.DELETE_ROUTE, 0, fields, attributes, about=route)
     if route.source is not None:
         attributes.append(("RTA_PREFSRC", str(route.source)))
+    if route.mtu is not None:
+        attributes.append(("RTA_METRICS", {"attrs": [("RTAX_MTU", route.mtu)]}))
     return routing_request(RoutingType.NEW_ROUTE, CREATE | REPLACE, fields, attributes, about=route)
 
 

@@ -60,6 +60,7 @@ class Route(Resource):
     device: str | None = None
     kind: Literal["unicast", "blackhole", "throw"] = "unicast"
     source: IPAddress | None = None  # the address that this machine's own packets get
+    mtu: int | None = None  # octets of a packet; None leaves it to the device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +186,12 @@ class OnlyThroughMesh(Resource):
 
 @dataclass(frozen=True, slots=True)
 class Translate(Resource):
-    """Rewrite one destination prefix to another (4via6, overlapping sites)."""
+    """Let packets through from the mesh that were sent to `outside` and go on to `inside`.
+
+    They come from aliases of peers (`owned.ALIAS_NETWORK`), which must be admitted like
+    any sender, and go on under this machine's own address. A `TrafficProgram` does the
+    rewriting itself. Nothing else may use `inside` because of this.
+    """
 
     identity: ClassVar = ("outside",)
     outside: IPNetwork

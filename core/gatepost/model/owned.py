@@ -45,5 +45,11 @@ PROXY_NETWORK = IPv4Network("127.64.0.0/10")  # one address of it per peer, with
 RELAY_NETWORK = IPv4Network("198.18.0.0/15")
 RELAY_NETWORK_V6 = IPv6Network("2001:2::/48")  # both are for benchmarks (RFC 2544, RFC 5180)
 RELAY_PORT = 1
+# What stands for a peer in a network behind 4via6, one address each: the mesh's own 22 bits, so
+# nothing has to be kept or given out. Part of class E (RFC 1112, 4), which is in no site's network
+# and never on the internet; the benchmarks' range has too few bits, and stand-ins live there.
+ALIAS_NETWORK = IPv4Network("240.64.0.0/10")
+VIA6_PRIORITY = 5230  # translates between IPv6 in the tunnel and IPv4 outside
+TRANSLATION_ROOM = 8  # octets of MTU: IPv4 fragments grow so much beyond other packets in IPv6
 INJECTION_MARK = 0x90000  # packets from DERP on their way to WireGuard; they never leave loopback
 MTU = 1280  # octets inside the tunnel; fits every path that carries IPv6

@@ -22,6 +22,7 @@ _PLACES = {
     "status": "gatepost.cli.commands.status:status",
     "ping": "gatepost.cli.commands.ping:ping",
     "why": "gatepost.cli.commands.why:why",
+    "via": "gatepost.cli.commands.via:via",
     "ip": "gatepost.cli.commands.ip:ip",
     "exit-node": "gatepost.cli.commands.exit_node:exit_node",
     "set": "gatepost.cli.commands.set:change",

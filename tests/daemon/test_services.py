@@ -99,3 +99,24 @@ async def test_a_port_that_is_taken_is_named() -> None:
             await eventually(services.notices)
 
         assert f"127.0.0.1 tcp port {port}: Address already in use" in services.notices()[0].text
+
+
+async def hold(context: ServiceContext, params: Any) -> None:
+    """Publish what came by UDP, after the parameters; the first one is told to wait for ever."""
+    with socket.socket(fileno=os.dup(context.sockets()[0])) as sock:
+        await context.answer(FACT, f"{params} is here")
+        if params == "second":
+            raw = await asyncio.get_running_loop().sock_recv(sock, 99)
+            await context.answer(FACT, f"{params} {raw.decode()}")
+        await asyncio.Event().wait()
+
+
+async def test_what_comes_while_a_service_gets_other_parameters_is_not_lost() -> None:
+    async with running() as (services, inputs):
+        place = Listen("udp", free_port(), "mesh", "s")
+        await services.replace((Service("s", hold, "first"), place), HERE)
+        await eventually(lambda: inputs.observed.get(FACT, "") == "first is here")
+        with socket.socket(type=socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"question", ("127.0.0.1", place.port))
+        await services.replace((Service("s", hold, "second"), place), HERE)
+        await eventually(lambda: inputs.observed.get(FACT, "") == "second question")

@@ -86,13 +86,17 @@ class Services:
             elif isinstance(resource, Listen):
                 at = resource.addresses or (mesh if resource.zone == "mesh" else ())
                 places.setdefault(resource.service, set()).add((resource, at))
+        kept = dict[str, tuple[socket.socket, ...]]()
         for name, running in tuple(self._running.items()):
-            same = running.service == wanted.get(name)
-            if not same or running.places != frozenset(places.get(name, set())):
+            is_moved = running.places != frozenset(places.get(name, set()))
+            if is_moved or name not in wanted:
                 await self._stop(name)
+            elif running.service != wanted[name]:
+                kept[name] = await self._end(name)
         for name, service in wanted.items():
             if name not in self._running:
-                self._start(Running(service, frozenset(places.get(name, set()))))
+                at = frozenset(places.get(name, set()))
+                self._start(Running(service, at, kept.get(name, ())))
 
     async def close(self) -> None:
         for name in tuple(self._running):
@@ -105,12 +109,16 @@ class Services:
         running.task = self._tasks.spawn(self._keep(running), f"service {name}")
 
     async def _stop(self, name: str) -> None:
+        for each in await self._end(name):
+            each.close()
+
+    async def _end(self, name: str) -> tuple[socket.socket, ...]:
+        """End a service and return its sockets, still open: what comes meanwhile waits in them."""
         running = self._running.pop(name)
         if running.task is not None:
             running.task.cancel()
             await asyncio.gather(running.task, return_exceptions=True)
-        for each in running.opened:
-            each.close()
+        return running.opened
 
     async def _keep(self, running: Running) -> None:
         pause = FIRST_PAUSE

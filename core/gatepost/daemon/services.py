@@ -95,8 +95,8 @@ class Services:
                 kept[name] = await self._end(name)
         for name, service in wanted.items():
             if name not in self._running:
-                at = frozenset(places.get(name, set()))
-                self._start(Running(service, at, kept.get(name, ())))
+                where = frozenset(places.get(name, set()))
+                self._start(Running(service, where, kept.get(name, ())))
 
     async def close(self) -> None:
         for name in tuple(self._running):

@@ -112,7 +112,8 @@ class Connections:
     _open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._open) >= MOST_CONNECTIONS or not is_own(writer.get_extra_info("peername")):
+        client: Source | None = writer.get_extra_info("peername")  # None when it has left already
+        if client is None or not is_own(client) or len(self._open) >= MOST_CONNECTIONS:
             writer.close()
             return
         self._open.add(writer)

@@ -143,9 +143,11 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def resolver(*servers: Endpoint, **said: Any) -> AsyncGenerator[Client]:
+async def resolver(
+    *servers: Endpoint, routes: tuple[DnsRoute, ...] = (), **said: Any
+) -> AsyncGenerator[Client]:
     """Run the service with these servers for all names that the mesh does not know."""
-    routes = (DnsRoute(suffix="", servers=servers),) if servers else ()
+    routes = routes or ((DnsRoute(suffix="", servers=servers),) if servers else ())
     plan = NamePlan(suffix="mesh.example", hosts=HOSTS, routes=routes)
     with (
         socket.create_server(("127.0.0.1", 0)) as tcp,
@@ -296,3 +298,29 @@ async def test_garbage_neither_stops_the_resolver_nor_gets_an_answer_to_an_answe
 )  # fmt: skip
 def test_only_this_machine_itself_is_answered(source: str, expected: bool) -> None:
     assert is_own((source, 4000)) is expected
+
+
+async def test_a_tcp_client_may_ask_again_and_one_that_talks_nonsense_is_cut_off() -> None:
+    async with resolver() as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        for _ in range(2):
+            query = dns.message.make_query("box2.mesh.example", "A")
+            writer.write(query.to_wire(prepend_length=True))
+            length = int.from_bytes(await reader.readexactly(2))
+            reply = dns.message.from_wire(await reader.readexactly(length))
+            assert reply.answer
+        writer.write(b"\x00\x01x")
+
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_chosen_suffix_never_goes_to_the_servers_of_all_names() -> None:
+    async with name_server(honest) as (server, at):
+        doh = DnsRoute(suffix="corp.example", urls=("https://dns.example/dns-query",))
+        routes = (DnsRoute(suffix="", servers=(at,)), doh)
+        async with resolver(routes=routes) as client:
+            reply = await client.ask("www.corp.example")
+
+        assert reply.rcode() == dns.rcode.SERVFAIL
+        assert server.asked == []

@@ -117,8 +117,8 @@ class TestNode:
                 result = await self.paths.ping(key, 3.0)
                 return [result.latency, result.kind]
             case _:  # "check"
-                report = await self.paths.netcheck()
-                return [report.udp, report.ipv4, report.ipv6, report.preferred_derp]
+                seen = await self.paths.netcheck()
+                return [seen.udp, seen.ipv4, seen.ipv6, seen.preferred_derp]
         return None
 
     async def _set_peers(self, peers: dict[str, list[str]], pin: str, *, stale: bool) -> None:

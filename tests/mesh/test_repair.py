@@ -28,6 +28,7 @@ DAMAGE = {
     "forwarding": ("sysctl", "-qw", "net.ipv4.ip_forward=0"),
     "a link that is down": ("ip", "link", "set", owned.DEVICE, "down"),
 }
+_VARYING = re.compile(r"^\d+: +|0x(?:00|ff)[0-9a-f]{2}(?:0000|ffff)\b", re.MULTILINE)
 STORM = """
 for i in $(seq 400); do
   echo "address add 172.20.$((i / 250)).$((i % 250 + 1))/32 dev lo"
@@ -39,7 +40,10 @@ ip -batch - <<< "address flush dev lo to 172.20.0.0/16"
 
 
 def state(box: Box) -> dict[str, str]:
-    """Return what the kernel holds of ours, without handles, counters and indexes."""
+    """Return what the kernel holds of ours, without handles, counters, indexes and epochs.
+
+    A filter that is loaded again has another epoch: what came through the hole is judged anew.
+    """
     machine = box.site.box
     commands = (
         ("ip", "-o", "address", "show", "dev", owned.DEVICE, "scope", "global"),
@@ -51,9 +55,7 @@ def state(box: Box) -> dict[str, str]:
         ("sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"),
     )
     outputs = {" ".join(command): machine.attempt(*command).stdout for command in commands}
-    return {
-        name: re.sub(r"^\d+: +", "", text, flags=re.MULTILINE) for name, text in outputs.items()
-    }
+    return {name: _VARYING.sub("", text) for name, text in outputs.items()}
 
 
 def difference(before: dict[str, str], after: dict[str, str]) -> str:

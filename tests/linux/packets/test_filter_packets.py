@@ -21,7 +21,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import GRE
 from scapy.packet import Packet, Raw
-from tests.linux.wires import (
+from tests.linux.packets.wires import (
     ELSEWHERE,
     EVERYTHING,
     FAR,

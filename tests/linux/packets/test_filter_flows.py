@@ -8,7 +8,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.packet import Packet, Raw
-from tests.linux.wires import (
+from tests.linux.packets.wires import (
     EVERYTHING,
     HOST,
     NOBODY,

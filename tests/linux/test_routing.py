@@ -38,6 +38,8 @@ RULES = (
     Rule(family=4, priority=5210, table=254, mark=0x80000, mask=0xFF0000),
     Rule(family=4, priority=5260, table=53, destination=ip_network("198.18.0.0/15")),
     Rule(family=4, priority=5270, table=52),
+    Rule(family=4, priority=5280, table=54, mark=0, mask=0xFF0000, own=True),
+    Rule(family=6, priority=5281, table=54, mark=0, mask=0xFF0000, source=ip_network("fd00::/64")),
     Rule(family=6, priority=5260, table=53, destination=ip_network("2001:2::/48")),
     Rule(family=6, priority=5210, table=1000, mark=0x80000),
     Rule(family=6, priority=5270, table=52, mark=0x80000, mask=0xFF0000, invert=True),

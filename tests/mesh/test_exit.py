@@ -134,6 +134,31 @@ def test_a_lan_behind_the_box_goes_out_through_it_when_it_is_named(
     user.client.change_plugin("exit-node", PluginRequest(settings={"networks": []}))
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_lan_that_is_not_named_goes_the_normal_way(user: Box, version: int) -> None:
+    site = user.site
+    host, target = (site.host_v4, INTERNET_V4) if version == 4 else (site.host_v6, INTERNET_V6)
+    way = site.box.run("ip", "route", "get", str(target), "from", str(host), "iif", "lan0")
+
+    assert "dev wan0" in way
+
+
+def test_what_carries_the_mesh_never_enters_it(user: Box) -> None:
+    """Also where WireGuard has chosen the sender's address already, and it is one of the LAN."""
+    site = user.site
+    user.client.change_plugin("exit-node", PluginRequest(settings={"networks": [str(site.lan_v4)]}))
+    wait_for(
+        lambda: True if str(site.lan_v4) in site.box.run("ip", "rule") else None,
+        seconds=5,
+        otherwise=user.daemon.tail,
+    )
+    marked = ("from", str(site.lan_v4[1]), "mark", hex(owned.MARK))
+
+    assert "dev wan0" in site.box.run("ip", "route", "get", str(INTERNET_V4), *marked)
+
+    user.client.change_plugin("exit-node", PluginRequest(settings={"networks": []}))
+
+
 def test_the_lan_is_reached_as_ever(user: Box) -> None:
     assert user.site.box.attempt("ping", "-c1", "-W2", str(user.site.host_v4)).returncode == 0
     assert user.site.host.attempt("ping", "-c1", "-W2", str(user.site.lan_v4[1])).returncode == 0

@@ -297,8 +297,9 @@ def read_rule(message: Message) -> Rule | None:
         table = rule.field("table")
     if rule.field("action") != ACTION_TABLE or not rule.names.isdisjoint(_FOREIGN_SELECTORS):
         table = 0  # ours by its mark, but bent by somebody: equal to no rule that is wanted
-    mark = rule.number("FRA_FWMARK")
-    mask = None if mark is None else rule.number("FRA_FWMASK")
+    mark, mask = rule.number("FRA_FWMARK"), rule.number("FRA_FWMASK")
+    if mark is None and mask:  # the kernel leaves out a mark of 0
+        mark = 0
     destination, source = rule.text("FRA_DST"), rule.text("FRA_SRC")
     incoming = rule.text("FRA_IIFNAME")
     if incoming not in {None, LOOPBACK}:

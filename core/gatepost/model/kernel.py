@@ -67,7 +67,8 @@ class Route(Resource):
 class Rule(Resource):
     """A routing policy rule: packets with `mark` (under `mask`), or all, look into `table`.
 
-    `invert` turns it round: packets without that mark (`ip rule add not fwmark …`).
+    `invert` turns the whole of it round: packets to which not all of the rest applies
+    (`ip rule add not fwmark …`).
     `destination` narrows it to packets that go there, `source` to those that come
     from there, and `own` to those that this machine itself sends.
     """

@@ -108,8 +108,9 @@ def _offer(approved: list[IPNetwork], attached: Iterable[IPNetwork]) -> Iterator
             Level.INFO,
         )
     for prefix in approved:
-        yield from (Forward(part) for part in _without(prefix, attached))
-        yield Masquerade(prefix)
+        for part in _without(prefix, attached):
+            yield Forward(part)
+            yield Masquerade(part)
         yield ClampMss(prefix)
 
 
@@ -155,7 +156,7 @@ def _use(netmap: NetMap, settings: Settings, attached: tuple[IPNetwork, ...]) ->
         if peer is not None:
             yield AllowedPrefix(prefix, peer.key)
         yield _way_out(netmap, prefix, is_there=peer is not None)
-    yield from (Route(owned.EXIT_TABLE, network, kind="throw") for network in sorted_(spared))
+    yield from (Route(owned.EXIT_TABLE, network, kind="throw") for network in _in_order(spared))
     yield from _rules(behind)
     for network in behind:
         yield ForwardOut(ip_network("0.0.0.0/0" if network.version == 4 else "::/0"))  # noqa: PLR2004  # the version of IP
@@ -171,16 +172,19 @@ def _way_out(netmap: NetMap, prefix: IPNetwork, *, is_there: bool) -> Route:
 
 
 def _rules(behind: Iterable[IPNetwork]) -> Iterator[Rule]:
-    """Send this box's own packets to the exit's table, except what carries the mesh itself."""
+    """Send this box's own packets and those from behind it to the exit's table.
+
+    What carries the mesh itself has a mark, and only what has none is meant: a rule that
+    is turned round ("not marked") would be so as a whole, and mean all that is forwarded.
+    """
     first, *rest = owned.EXIT_PRIORITIES
     for family in (4, 6):
         yield Rule(
             family=family,
             priority=first,
             table=owned.EXIT_TABLE,
-            mark=owned.MARK,
+            mark=0,
             mask=owned.MARK_MASK,
-            invert=True,
             own=True,
         )
     for priority, network in zip(rest, behind, strict=False):
@@ -188,6 +192,8 @@ def _rules(behind: Iterable[IPNetwork]) -> Iterator[Rule]:
             family=4 if network.version == 4 else 6,  # noqa: PLR2004  # the version of IP
             priority=priority,
             table=owned.EXIT_TABLE,
+            mark=0,
+            mask=owned.MARK_MASK,
             source=network,
         )
 
@@ -219,5 +225,5 @@ def _names(peer: Node) -> set[str]:
     return {full, full.partition(".")[0], *(str(a) for a in peer.addresses)}
 
 
-def sorted_(networks: Iterable[IPNetwork]) -> list[IPNetwork]:
+def _in_order(networks: Iterable[IPNetwork]) -> list[IPNetwork]:
     return sorted(networks, key=lambda n: (n.version, int(n.network_address), n.prefixlen))

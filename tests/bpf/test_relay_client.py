@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from ipaddress import IPv6Address, ip_address
 
 import pytest
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, UDP, IPOption
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
@@ -227,13 +227,16 @@ def test_a_packet_that_is_too_long_is_dropped_and_counted(programs: Programs) ->
 
 def test_fragments_and_options_are_left_alone(programs: Programs) -> None:
     whole = outbound(4)
-    fragment = bytes(
-        Ether(whole[:14])
-        / IP(src=str(HERE[4]), dst=str(STAND_IN[4]), frag=10, proto=17)
-        / whole[42:]
-    )
-    for packet in (fragment,):
-        assert programs.run("wrap", packet) == (NEXT, packet)
+    link, udp = Ether(whole[:14]), whole[34:]
+    plain = IP(src=str(HERE[4]), dst=str(STAND_IN[4]), proto=17)
+
+    assert programs.run("wrap", bytes(link / plain / udp))[1] != bytes(link / plain / udp)
+    for changed in ({"frag": 10}, {"flags": "MF"}, {"options": [IPOption(b"\1\1\1\1")]}):
+        header = plain.copy()
+        for field, value in changed.items():
+            header.setfieldval(field, value)
+        packet = bytes(link / header / udp)
+        assert programs.run("wrap", packet) == (NEXT, packet), changed
 
 
 def test_what_is_wrapped_here_is_unwrapped_there(programs: Programs) -> None:

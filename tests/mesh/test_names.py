@@ -110,9 +110,12 @@ def test_nobody_else_can_ask(bed: Bed) -> None:
     site = bed.box.site
     neighbour = site.host
     neighbour.run("ip", "route", "replace", V4, "via", str(site.lan_v4[1]))
-
-    assert "status:" not in dig(neighbour, f"@{V4}", peer(bed)[0])
-    neighbour.run("ip", "route", "del", V4)
+    try:
+        assert "status:" in dig(site.box, f"@{V4}", peer(bed)[0])
+        assert neighbour.attempt("ping", "-c1", "-W2", V4).returncode == 0  # it is not the way
+        assert "status:" not in dig(neighbour, f"@{V4}", peer(bed)[0])
+    finally:
+        neighbour.run("ip", "route", "del", V4)
 
 
 def test_names_are_there_again_after_the_daemon_was_killed(bed: Bed) -> None:

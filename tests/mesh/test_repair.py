@@ -28,7 +28,7 @@ DAMAGE = {
     "forwarding": ("sysctl", "-qw", "net.ipv4.ip_forward=0"),
     "a link that is down": ("ip", "link", "set", owned.DEVICE, "down"),
 }
-_VARYING = re.compile(r"^\d+: +|0x(?:00|ff)[0-9a-f]{2}(?:0000|ffff)\b", re.MULTILINE)
+_VARYING = re.compile(r"^\d+: +|(?<=ct mark & )0x[0-9a-f]{8} (?:==|\|) 0x[0-9a-f]{8}", re.MULTILINE)
 STORM = """
 for i in $(seq 400); do
   echo "address add 172.20.$((i / 250)).$((i % 250 + 1))/32 dev lo"

@@ -6,7 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.coordination.makers import ALICE, BOB, NOW, make_node, make_records, make_world
+from tests.coordination.makers import (
+    ALICE,
+    BOB,
+    NOW,
+    make_node,
+    make_records,
+    make_report,
+    make_world,
+)
 
 from gatepost.coordination.administration import change_user, make_user
 from gatepost.coordination.database.store import Batch, Store
@@ -21,13 +29,23 @@ from gatepost.coordination.policy.versions import (
     text_of,
 )
 from gatepost.coordination.records import PolicyVersion, Records
+from gatepost.coordination.world import World
 from gatepost.errors import NotFoundError, RefusedError, SettingsError
 from gatepost.model.admin import UserRequest
 from gatepost.policy.default import DEFAULT_POLICY
+from gatepost.policy.intervals import bits
 from gatepost.policy.inventory import Inventory, Member, Role
 from gatepost.policy.trial import TestsFailedError
+from gatepost.wire.hostinfo import Hostinfo
 
 NOTHING = '{"acls": []}\n'
+FIRST_POSTURES = """{
+  "postures": {"posture:ours": ["node:os == 'linux'"]},
+  "acls": [{"action": "accept", "src": ["alice@"], "dst": ["bob@:22"],
+            "srcPosture": ["posture:ours"]}],
+  "tests": [{"src": "alice@", "accept": ["bob@:22"]}],
+}
+"""
 
 
 def with_policy(text: str, number: int = 1) -> Records:
@@ -83,6 +101,22 @@ def test_a_policy_that_fails_its_tests_is_not_taken() -> None:
 
     with pytest.raises(TestsFailedError, match="want: Accept, got: Drop"):
         examine(text, world.rights.inventory)
+
+
+def test_the_first_policy_with_postures_is_tested_with_what_the_nodes_report() -> None:
+    world = make_posture_world("linux")
+
+    compiled = examine(FIRST_POSTURES, world.rights.inventory)
+
+    assert 2 in bits(compiled.view(1).peers)
+    with pytest.raises(TestsFailedError, match="want: Accept, got: Drop"):
+        examine(FIRST_POSTURES, make_posture_world("windows").rights.inventory)
+
+
+def make_posture_world(system: str) -> World:
+    """Return a world under the default policy: alice's node 1 has this system, bob has node 2."""
+    nodes = make_node(1), make_node(2, user_id=BOB.id)
+    return make_world(*nodes, reports={1: make_report(hostinfo=Hostinfo(os=system))})
 
 
 def test_domains_are_those_of_the_owners() -> None:
@@ -150,6 +184,18 @@ def test_the_file_is_in_force_after_a_start_and_in_the_history(tmp_path: Path) -
     assert (records.policy.text, records.policy.author) == (NOTHING, str(path))
     assert store.read()[0].policy == records.policy
     assert adopted(path, store, records) is records
+    store.close()
+
+
+def test_the_first_policy_with_postures_can_come_from_a_file(tmp_path: Path) -> None:
+    store, path = Store(tmp_path / "db"), tmp_path / "p.hujson"
+    path.write_text(FIRST_POSTURES)
+    inventory = make_posture_world("linux").rights.inventory
+
+    records = adopt(path, store, make_records(), inventory, NOW)
+
+    assert records.policy is not None
+    assert records.policy.text == FIRST_POSTURES
     store.close()
 
 

@@ -126,7 +126,7 @@ class World:
     def _next(self, nodes: dict[int, Node], touched: Iterable[int], records: Records) -> World:
         touched = tuple(touched)
         _approve(nodes, touched, self.rights)
-        changes = {i: _machine(nodes[i], self.rights) if i in nodes else None for i in touched}
+        changes = {i: _machine(nodes[i]) if i in nodes else None for i in touched}
         world = replace(
             self,
             generation=self.generation + 1,
@@ -143,7 +143,7 @@ def _under_new_rights(old: World, nodes: dict[int, Node], records: Records) -> W
     rights = Rights.of(records.policy, records.users)
     _approve(nodes, nodes, rights)
     world = replace(old, generation=old.generation + 1, records=records, nodes=nodes)
-    machines = {i: _machine(n, rights) for i, n in nodes.items()}
+    machines = {i: _machine(n) for i, n in nodes.items()}
     return replace(_settled(world, nodes), rights=rights.with_machines(machines))
 
 
@@ -163,9 +163,9 @@ def _approve(nodes: dict[int, Node], touched: Iterable[int], rights: Rights) -> 
             nodes[i] = replace(node, approved=approved)
 
 
-def _machine(node: Node, rights: Rights) -> Machine:
+def _machine(node: Node) -> Machine:
     routes = () if node.presence.expired else node.carried
-    return machine_of(node.record, node.report, routes, rights.policy)
+    return machine_of(node.record, node.report, routes)
 
 
 def _routing(node: Node) -> bool:

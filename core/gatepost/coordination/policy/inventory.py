@@ -22,10 +22,12 @@ def members_of(users: Mapping[int, User]) -> Mapping[int, Member]:
     return {i: Member(id=i, login=u.name, role=Role(u.role)) for i, u in users.items()}
 
 
-def machine_of(
-    record: NodeRecord, report: Report, carried: tuple[IPNetwork, ...], policy: Policy
-) -> Machine:
-    """Return a node with what it carries. Facts cost comparisons, so only postures get any."""
+def machine_of(record: NodeRecord, report: Report, carried: tuple[IPNetwork, ...]) -> Machine:
+    """Return a node with what it carries.
+
+    It has its facts also where no posture asks for any: a text that is examined
+    against this inventory may be the first that does.
+    """
     return Machine(
         id=record.id,
         name=record.label,
@@ -34,7 +36,7 @@ def machine_of(
         tags=record.tags,
         routes=tuple(r for r in carried if r not in EXIT),
         is_exit=any(r in carried for r in EXIT),
-        facts=facts_of(report.hostinfo) if policy.postures else {},
+        facts=facts_of(report.hostinfo),
     )
 
 

@@ -99,8 +99,9 @@ class Expander:
             case UserWildcard(domain=domain):
                 return frozenset(m.id for m in members if m.domain.casefold() == domain.casefold())
             case GroupSelector(name=name):
-                group = self._policy.groups[name]
-                return frozenset(i for s in group.members for i in self.members(s))
+                group = self._policy.groups.get(name)  # none: from an identity provider
+                names = group.members if group else ()
+                return frozenset(i for s in names for i in self.members(s))
             case AutoGroupSelector(group=AutoGroup.MEMBER):
                 return frozenset(m.id for m in members)
             case AutoGroupSelector(group=group) if group in _ROLES:

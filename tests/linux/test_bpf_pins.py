@@ -63,6 +63,13 @@ def test_pins_that_somebody_removed_are_made_again(box: Machine) -> None:
     assert as_service(box, "attach").endswith("] False\n")
 
 
+def test_without_its_pins_a_stand_in_is_broken_and_nothing_else(box: Machine) -> None:
+    box.run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
+    box.ip("address add 10.9.0.2/24 dev wan0")
+
+    assert as_service(box, "stand-in") == "True False False\n"
+
+
 def test_without_a_place_for_pins_the_reason_is_told(box: Machine) -> None:
     with pytest.raises(LabError, match="no BPF file system at /sys/fs/bpf"):
         as_service(box, "attach")

@@ -16,7 +16,7 @@ import contextlib
 import errno
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gatepost.linux import bpf
@@ -63,6 +63,23 @@ def find_maps(identity: int, name: str, root: Path = ROOT) -> dict[str, bpf.BpfM
         return _pinned(name, root)
     with program:
         return program.maps()
+
+
+def find_all_maps(identities: Iterable[int], name: str, root: Path = ROOT) -> dict[str, bpf.BpfMap]:
+    """Open the maps of several programs of one object, each once; else like `find_maps`."""
+    found = dict[str, bpf.BpfMap]()
+    try:
+        for identity in identities:
+            for key, one in find_maps(identity, name, root).items():
+                if key in found:
+                    one.close()
+                else:
+                    found[key] = one
+    except OSError:
+        for one in found.values():
+            one.close()
+        raise
+    return found
 
 
 def keep(name: str, maps: Mapping[str, bpf.BpfMap], root: Path = ROOT) -> None:

@@ -252,13 +252,10 @@ class StandIns:
         here = [a for a in attached if a.index == index]
         if {a.direction for a in here} != {"in", "out"}:
             return False
-        maps: dict[str, bpf.BpfMap] = {}
-        for each in here:
-            for name, one in bpf_pins.find_maps(each.program_id, OBJECT).items():
-                if name in maps:
-                    one.close()
-                else:
-                    maps[name] = one
+        maps = bpf_pins.find_all_maps((a.program_id for a in here), OBJECT)
+        if not {"places", "senders"} <= maps.keys():  # somebody removed their pins
+            _close(maps)
+            return False
         same = {n: m.identity for n, m in maps.items()} == {
             n: m.identity for n, m in self._maps.items()
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.policy.small_mesh import MESH
@@ -11,7 +12,7 @@ from gatepost.coordination.policy.answers import answer
 from gatepost.errors import NotFoundError
 from gatepost.model.policy import CanDocument, CanRequest
 from gatepost.policy.compiled import Compiled
-from gatepost.policy.inventory import Inventory
+from gatepost.policy.inventory import Inventory, Member
 from gatepost.policy.read import read
 
 NAMES: dict[str, object] = {"tagOwners": {"tag:web": [], "tag:router": []}}
@@ -34,3 +35,20 @@ def ask(
 def test_a_group_of_an_identity_provider_that_the_policy_does_not_name_is_nobody() -> None:
     with pytest.raises(NotFoundError, match="is nobody now"):
         ask("group:eng@example.com", "m3")
+
+
+@pytest.mark.parametrize("name", ["m1", "M1", "m1.mesh.example."])
+def test_a_node_is_found_by_its_name_with_or_without_a_domain(name: str) -> None:
+    assert [p.source for p in ask(name, "m3").pairs] == ["m1"]
+
+
+def test_users_and_addresses_with_dots_are_not_taken_for_nodes() -> None:
+    machines = dict(MESH.machines)
+    machines[1] = replace(machines[1], name="bob")
+    machines[2] = replace(machines[2], name="10")
+    members = {**MESH.members, 3: Member(id=3, login="bob.smith@example.com")}
+    machines[5] = replace(machines[5], owner=3)
+    mesh = replace(MESH, machines=machines, members=members)
+
+    assert [p.source for p in ask("bob.smith@example.com", "m3", mesh=mesh).pairs] == ["m5"]
+    assert [p.source for p in ask("10.9.9.9", "m3", mesh=mesh).pairs] == ["10.9.9.9"]

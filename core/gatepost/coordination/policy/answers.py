@@ -20,7 +20,7 @@ from gatepost.policy.compiled import Compiled
 from gatepost.policy.document import LAST_PORT, SshRule
 from gatepost.policy.explain import TCP, Answer, Meaning, Question, can, meanings
 from gatepost.policy.intervals import address_of, bits, number_of
-from gatepost.policy.names import selector
+from gatepost.policy.names import numeric, selector
 from gatepost.policy.ports import parse_protocol
 from gatepost.policy.rules import Rule
 from gatepost.policy.selectors import Place, Selector, UserSelector
@@ -148,11 +148,11 @@ def _ssh_rule(number: int, rule: SshRule) -> RuleDocument:
 
 def _ends(compiled: Compiled, words: str) -> list[_End]:
     """Return what one end of a question means: a node by its name first."""
-    name = words.strip().lower()
-    for machine in compiled.machines.values():
-        if name.partition(".")[0] == machine.name and name:
-            return _of_machines(compiled, [machine.id])
-    found = selector(words.strip(), Place())
+    name = words.strip()
+    node = _node(compiled, name.lower())
+    if node is not None:
+        return _of_machines(compiled, [node])
+    found = selector(name, Place())
     _check_known(compiled, found)
     part = compiled.expander.expand(found)
     if part.texts:
@@ -161,6 +161,14 @@ def _ends(compiled: Compiled, words: str) -> list[_End]:
     if not ends:
         raise NotFoundError(f"{words!r} is nobody now: no node of this mesh is meant")
     return ends
+
+
+def _node(compiled: Compiled, name: str) -> int | None:
+    """Return the node of a name, with or without a domain; users and addresses have dots too."""
+    if not name or "@" in name or numeric(name, Place()) is not None:
+        return None
+    label = name.partition(".")[0]
+    return next((m.id for m in compiled.machines.values() if m.name == label), None)
 
 
 def _of_machines(compiled: Compiled, machines: Iterable[int]) -> list[_End]:

@@ -9,7 +9,7 @@ import pytest
 from tests.policy.small_mesh import MESH
 
 from gatepost.coordination.policy.answers import answer
-from gatepost.errors import NotFoundError
+from gatepost.errors import NotFoundError, SettingsError
 from gatepost.model.policy import CanDocument, CanRequest
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.inventory import Inventory, Member
@@ -52,3 +52,26 @@ def test_users_and_addresses_with_dots_are_not_taken_for_nodes() -> None:
 
     assert [p.source for p in ask("bob.smith@example.com", "m3", mesh=mesh).pairs] == ["m5"]
     assert [p.source for p in ask("10.9.9.9", "m3", mesh=mesh).pairs] == ["10.9.9.9"]
+
+
+@pytest.mark.parametrize(
+    "name", ["10.0.0.0/8", "10.0.0.1-10.0.0.9", "office", "ipset:all", "autogroup:danger-all"]
+)
+def test_a_range_is_no_end_of_a_question(name: str) -> None:
+    hosts, ip_sets = {"office": "10.0.0.0/24"}, {"ipset:all": ["10.0.0.0/8"]}
+
+    for source, destination in ((name, "m3"), ("m1", name)):
+        with pytest.raises(SettingsError, match="one address, not a range"):
+            ask(source, destination, hosts=hosts, ipsets=ip_sets)
+
+
+def test_a_host_and_a_network_of_one_address_are_asked_about() -> None:
+    assert ask("m1", "web", hosts={"web": "100.64.0.3"}).allowed
+    assert ask("100.64.0.1/32", "m3").allowed
+
+
+def test_everything_is_every_node() -> None:
+    found = ask("*", "m3")
+
+    assert [p.source for p in found.pairs if p.allowed] == ["m1", "m5"]
+    assert [p.source for p in found.pairs] == ["m1", "m2", "m3", "m4", "m5"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -19,11 +19,11 @@ from gatepost.policy.check import Checker
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.document import LAST_PORT, SshRule
 from gatepost.policy.explain import TCP, Answer, Meaning, Question, can, meanings
-from gatepost.policy.intervals import address_of, bits, number_of
+from gatepost.policy.intervals import Intervals, address_of, bits, number_of
 from gatepost.policy.names import numeric, selector
 from gatepost.policy.ports import parse_protocol
 from gatepost.policy.rules import Rule
-from gatepost.policy.selectors import Place, Selector, UserSelector
+from gatepost.policy.selectors import Everything, Place, Selector, UserSelector
 
 MOST_PAIRS = 400  # of ends, in one question
 
@@ -155,12 +155,22 @@ def _ends(compiled: Compiled, words: str) -> list[_End]:
     found = selector(name, Place())
     _check_known(compiled, found)
     part = compiled.expander.expand(found)
-    if part.texts:
-        return [_of_address(compiled, address_of(first)) for first, _ in part.addresses]
+    if part.texts and not isinstance(found, Everything):
+        return [_of_address(compiled, a) for a in _single(part.addresses, words)]
     ends = _of_machines(compiled, bits(part.machines))
     if not ends:
         raise NotFoundError(f"{words!r} is nobody now: no node of this mesh is meant")
     return ends
+
+
+def _single(addresses: Intervals, words: str) -> Iterator[IPAddress]:
+    """Yield the addresses; raise `SettingsError` if there is a range, which may be half open."""
+    for first, last in addresses:
+        if first != last:
+            raise SettingsError(
+                f"{words!r} is a range, and a question is about one address, not a range: name one"
+            )
+        yield address_of(first)
 
 
 def _node(compiled: Compiled, name: str) -> int | None:

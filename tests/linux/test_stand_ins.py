@@ -334,7 +334,32 @@ def test_programs_that_were_deleted_by_hand_are_filled_again(
         bed.box.run("tc", "qdisc", "delete", "dev", "wan0", "clsact")
         assert await here.stand_ins.check() == {stand_in}
         await here.reconcile()
-        assert await here.stand_ins.check() == frozenset()
+        assert await here.stand_ins.open(RELAY[version], VNI) == stand_in
+        return stand_in
+
+    send(talk[0], run_inside(bed.box, work), DATA)
+
+    assert read_geneve(receive(talk[1])[0])[1] == DATA
+
+
+def test_a_stand_in_works_again_when_its_device_does(
+    bed: Bed, version: int, talk: tuple[socket.socket, socket.socket]
+) -> None:
+    """The way is the same as before, but the kernel threw its route away meanwhile."""
+
+    async def work(netlink: Netlink) -> Endpoint:
+        here = Here(netlink)
+        stand_in = await here.open(RELAY[version])
+        bed.box.ip("link set wan0 down")
+        assert await here.stand_ins.check() == {stand_in}
+        assert await here.stand_ins.check() == frozenset()  # it is closed
+        bed.box.ip(
+            "link set wan0 up",
+            "address replace fd00:9::2/64 dev wan0 nodad",
+            "route replace default via 10.9.0.1",
+            "route replace default via fd00:9::1",
+        )
+        assert await here.stand_ins.open(RELAY[version], VNI) == stand_in
         return stand_in
 
     send(talk[0], run_inside(bed.box, work), DATA)
@@ -351,9 +376,9 @@ def test_another_way_to_the_relay_is_followed(bed: Bed, version: int) -> None:
         here = Here(netlink)
         stand_in = await here.open(RELAY[version])
         bed.box.ip(f"route replace default via {'10.7.0.1' if version == 4 else 'fd00:7::1'}")
-        await here.stand_ins.check()
+        assert await here.stand_ins.check() == {stand_in}
         await here.reconcile()
-        assert await here.stand_ins.check() == frozenset()
+        assert await here.stand_ins.open(RELAY[version], VNI) == stand_in
         assert here.stand_ins.devices == {"wan0", "wan1"}
         return stand_in
 

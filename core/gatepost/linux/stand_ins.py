@@ -122,16 +122,9 @@ class StandIns:
     async def close(self, stand_in: Endpoint) -> None:
         """Take a stand-in away again."""
         async with self._lock:
-            gone = self._stand_ins.pop(stand_in.address, None)
-            if gone is None:
-                return
-            try:
-                for name, key, _ in gone.entries:
-                    if name in self._maps:
-                        self._maps[name].drop(key)
-                await self._netlink.write([_removal(gone.address)])
-            except OSError as error:  # the device is gone, and the route with it
-                log.debug("closing %s: %s", stand_in, error)
+            known = self._stand_ins.get(stand_in.address)
+            if known is not None:
+                await self._drop(known)
 
     def appear_as(self, stand_in: Endpoint, sender: Endpoint) -> None:
         """Let what comes by the relay reach WireGuard from `sender`.
@@ -155,7 +148,7 @@ class StandIns:
     async def check(self) -> frozenset[Endpoint]:
         """Set right what has changed: routes, and programs that were put on again.
 
-        Return the stand-ins that do not work any more.
+        Return the stand-ins that do not work any more; they are closed.
         """
         async with self._lock:
             self._look_for_batches()
@@ -172,6 +165,7 @@ class StandIns:
                 except OSError as error:
                     log.debug("stand-in for %s: %s", known.server, error)
                 broken.add(Endpoint(known.address, RELAY_PORT))
+                await self._drop(known)  # a later `open` starts from nothing
             return frozenset(broken)
 
     async def start(self) -> None:
@@ -242,6 +236,20 @@ class StandIns:
             if (known.server, known.vni) == (server, vni):
                 return known
             number += 1
+
+    async def _drop(self, gone: _StandIn) -> None:
+        """Forget a stand-in; what is in the kernel for it goes as far as it is there."""
+        del self._stand_ins[gone.address]
+        for name, key, _ in gone.entries:
+            try:
+                if name in self._maps:
+                    self._maps[name].drop(key)
+            except OSError as error:
+                log.debug("entry of %s: %s", gone.address, error)
+        try:
+            await self._netlink.write([_removal(gone.address)])
+        except OSError as error:  # the device is gone, and the route with it
+            log.debug("route of %s: %s", gone.address, error)
 
     async def _use_maps(self, index: int, attached: tuple[tc.Attached, ...]) -> bool:
         """Find the maps of the programs on a device; say whether both directions have them.

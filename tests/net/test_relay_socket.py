@@ -141,12 +141,13 @@ async def test_what_belongs_to_nobody_is_dropped(bed: Bed, junk: bytes) -> None:
     assert bed.controls == []
 
 
-async def test_a_flood_of_strangers_packets_is_read_slowly(bed: Bed) -> None:
+@pytest.mark.parametrize("junk", [packet(8), b""], ids=["nobody's", "empty"])
+async def test_a_flood_of_strangers_packets_is_read_slowly(bed: Bed, junk: bytes) -> None:
     a, b = bed.client(), bed.client()
     bed.join(a, b, 7)
     began = asyncio.get_running_loop().time()
     for _ in range(3 * IDLE_READS):
-        a.send(packet(8))
+        a.send(junk)
     await eventually(lambda: bed.relay.unknown >= 3 * IDLE_READS)
     lasted = asyncio.get_running_loop().time() - began
     a.send(packet(7, b"still here"))

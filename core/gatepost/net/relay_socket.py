@@ -190,9 +190,12 @@ class RelaySocket:
 
     def _take(self, size: int, control: Ancillary, sender: tuple[str, int]) -> None:
         """Take what one read brought: a packet, or a batch of packets of one size."""
+        if not size:  # it costs a read as well
+            self._ignore()
+            return
         segment, buffer = _segment(control) or size, self._buffer
         if size <= segment or not self._is_uniform(size, segment):
-            for start in range(0, size, segment or 1):
+            for start in range(0, size, segment):
                 self._take_one(start, min(start + segment, size), control, sender)
             return
         target = self._table.targets.get((sender[0], sender[1], bytes(buffer[4:7])))

@@ -75,3 +75,18 @@ def test_everything_is_every_node() -> None:
 
     assert [p.source for p in found.pairs if p.allowed] == ["m1", "m5"]
     assert [p.source for p in found.pairs] == ["m1", "m2", "m3", "m4", "m5"]
+
+
+def test_a_capability_has_the_values_of_every_rule_and_pair() -> None:
+    def grant(source: str, *values: int) -> dict[str, object]:
+        cap = {"example.com/cap/x": [{"n": n} for n in values]}
+        return {"src": [source], "dst": ["tag:web"], "app": cap}
+
+    grants = [grant("alice@example.com", 1), grant("*", 2, 1), grant("bob@example.com", 3)]
+
+    assert ask("m1", "m3", grants=grants).capabilities == {
+        "example.com/cap/x": ('{"n":1}', '{"n":2}')
+    }
+    assert ask("autogroup:member", "m3", grants=grants).capabilities == {
+        "example.com/cap/x": ('{"n":1}', '{"n":2}', '{"n":3}')
+    }

@@ -76,8 +76,16 @@ def _packets(
         reason=_reason(answers),
         pairs=_documents(pairs, [a.is_allowed for a in answers]),
         rules=tuple(_rule(compiled, rule) for rule in rules.values()),
-        capabilities={name: values for a in answers for name, values in a.capabilities},
+        capabilities=_capabilities(answers),
     )
+
+
+def _capabilities(answers: list[Answer]) -> dict[str, tuple[str, ...]]:
+    """Return the values that each capability has anywhere, by any rule, each once."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, values in (c for a in answers for c in a.capabilities):
+        found[name] = tuple(dict.fromkeys((*found.get(name, ()), *values)))
+    return found
 
 
 def _reason(answers: list[Answer]) -> str:

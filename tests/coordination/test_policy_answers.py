@@ -90,3 +90,28 @@ def test_a_capability_has_the_values_of_every_rule_and_pair() -> None:
     assert ask("autogroup:member", "m3", grants=grants).capabilities == {
         "example.com/cap/x": ('{"n":1}', '{"n":2}', '{"n":3}')
     }
+
+
+@pytest.mark.parametrize(
+    ("source", "allowed", "action", "reason"),
+    [
+        ("m1", False, "check", "a rule asks for a check, which this server cannot do"),
+        ("autogroup:member", False, "check", "a rule asks for a check, which this server cannot"),
+        ("m2", True, "accept", "a rule allows it"),
+    ],
+)
+def test_who_would_be_checked_may_not_sign_in(
+    source: str, action: str, reason: str, *, allowed: bool
+) -> None:
+    usual = {"dst": ["tag:web"], "users": ["root"]}
+    ssh = [
+        {"action": "check", "src": ["alice@example.com"], **usual},
+        {"action": "accept", "src": ["bob@example.com"], **usual},
+    ]
+
+    found = ask(source, "m3", login="root", ssh=ssh)
+
+    assert found.allowed == allowed
+    assert found.rules[0].action == action
+    assert found.reason.startswith(reason)
+    assert [p.source for p in found.pairs if p.allowed] == (["m2"] if source != "m1" else [])

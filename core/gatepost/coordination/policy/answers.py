@@ -131,14 +131,17 @@ def _ssh(compiled: Compiled, request: CanRequest, pairs: list[tuple[_End, _End]]
         rule = None
         if one.machine is not None and other.machine is not None:
             _, rule = compiled.ssh.verdict(one.machine, other.machine, request.login)
-        allowed.append(rule is not None)
+        allowed.append(rule is not None and rule.action != "check")
         if rule is not None:
             rules[compiled.policy.ssh.index(rule)] = rule
-    checks = any(rule.action == "check" for rule in rules.values())
-    said = "a rule allows it" + (", after a check" if checks else "")
+    reason = f"no SSH rule allows {request.login!r}"
+    if all(allowed):
+        reason = "a rule allows it"
+    elif any(rule.action == "check" for rule in rules.values()):
+        reason = "a rule asks for a check, which this server cannot do: it is refused"
     return CanDocument(
         allowed=all(allowed),
-        reason=said if all(allowed) else f"no SSH rule allows {request.login!r}",
+        reason=reason,
         pairs=_documents(pairs, allowed),
         rules=tuple(_ssh_rule(number, rule) for number, rule in rules.items()),
     )

@@ -95,13 +95,13 @@ class Filter:
 
     def __init__(self, refusals: int = 0) -> None:
         self.held: list[tuple[Endpoint, ...]] = []
-        self._refusals = refusals
+        self.refusals = refusals
         self.called = asyncio.Event()
 
     async def __call__(self, endpoints: Iterable[Endpoint]) -> None:
         self.called.set()
-        if self._refusals:
-            self._refusals -= 1
+        if self.refusals:
+            self.refusals -= 1
             raise OSError("nft is away")
         self.held.append(tuple(endpoints))
 
@@ -126,6 +126,41 @@ async def test_what_is_held_follows_the_wish_and_ends_with_the_service() -> None
 
     assert owner == ONE
     assert filtered.held == [(ADDRESS,), (), (ADDRESS,), ()]
+
+
+async def test_what_could_not_be_let_go_is_let_go_at_the_end() -> None:
+    filtered, tasks = Filter(), Tasks()
+    held = Held(filtered)
+    tasks.spawn(held.run(), "held")
+    held.hold(ONE, ADDRESS)
+    await filtered.wait()
+    filtered.refusals = 1
+    held.hold(ONE, None)
+    await filtered.wait()
+    await tasks.close()
+
+    assert filtered.held == [(ADDRESS,), ()]
+
+
+async def test_a_change_that_was_not_carried_out_yet_leaves_nothing_held() -> None:
+    filtered, tasks = Filter(), Tasks()
+    held = Held(filtered)
+    tasks.spawn(held.run(), "held")
+    held.hold(ONE, ADDRESS)
+    await filtered.wait()
+    held.hold(ONE, None)
+    await tasks.close()
+
+    assert filtered.held == [(ADDRESS,), ()]
+
+
+async def test_who_never_held_anything_asks_nothing_of_the_packet_filter() -> None:
+    filtered, tasks = Filter(), Tasks()
+    tasks.spawn(Held(filtered).run(), "held")
+    await asyncio.sleep(0)
+    await tasks.close()
+
+    assert filtered.held == []
 
 
 async def test_a_packet_filter_that_refuses_is_asked_again() -> None:

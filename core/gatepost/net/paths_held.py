@@ -29,6 +29,7 @@ class Held:
         # What the kernel held last and before that: such packets may still be on their way to us.
         self._applied: dict[Endpoint, NodePublic] = {}
         self._formerly: dict[Endpoint, NodePublic] = {}
+        self._may_hold = False  # whether the kernel may have addresses now
         self._changed = asyncio.Event()
 
     def hold(self, peer: NodePublic, endpoint: Endpoint | None) -> None:
@@ -49,7 +50,7 @@ class Held:
                 await self._wait()
                 await self._write(dict(self._wanted))
         finally:
-            if self._wanted:
+            if self._may_hold:
                 self._wanted.clear()
                 await self._write({})
 
@@ -66,7 +67,9 @@ class Held:
         owners = {endpoint: peer for peer, endpoint in wanted.items()}
         if owners != self._applied:
             self._formerly, self._applied = self._applied | owners, owners
+        self._may_hold = self._may_hold or bool(owners)
         try:
             await self._hold(owners)
+            self._may_hold = bool(owners)
         except OSError as error:  # a broken path is left more slowly without it, nothing else
             log.warning("could not hold the packets of %d peers: %s", len(owners), error)

@@ -148,6 +148,21 @@ async def test_what_the_kernel_carried_keeps_a_place_alive() -> None:
         assert len(bed.session) == 1
 
 
+async def test_what_was_carried_counts_on_when_the_other_end_moved() -> None:
+    """The flow towards who moved is put again, and its counters in the kernel start anew."""
+    async with running(Bed()) as bed:
+        await bed.bind_both()
+        towards_a = Flow(AT_B, HERE, bed.place.vni)
+        bed.kernel.carry(towards_a, 10)
+        await bed.later(HOUSEKEEPING)
+        place = bed.bind(bed.a, MOVED)
+        await eventually(lambda: set(bed.kernel.table) == set(place.flows()))
+        bed.kernel.carry(towards_a, 4)
+        await bed.later(HOUSEKEEPING)
+
+        assert sorted(end.packets for end in place.ends) == [0, 14]
+
+
 async def test_a_place_that_carries_nothing_leaves_the_kernel() -> None:
     async with running(Bed()) as bed:
         await bed.bind_both()

@@ -124,6 +124,8 @@ class Flows:
         if news:
             await self._forwarder.put(news)
             self._installed.update(news)
+            for flow in news:  # what is put counts from 0
+                self._counted.pop(flow, None)
         if gone:
             await self._forwarder.drop(gone)
             for flow in gone:

@@ -30,11 +30,18 @@ from gatepost.wire.disco_relay import (
 
 SERVER = Endpoint(ip_address("203.0.113.50"), 7777)
 STAND_IN = Endpoint(ip_address("198.18.0.7"), 1)
-PORT = DiscoPublic(bytes(31) + b"\x63")  # key of the relay's UDP port
 VNI = 5
 # This node, the peer that cannot be reached, and a relay.
 ME, PEER, RELAY = (replace(make_node(n), capability_version=CAPABLE) for n in (1, 2, 3))
 DIRECT = Endpoint(ip_address("198.51.100.2"), 41641)
+
+
+def port_key(vni: int) -> DiscoPublic:
+    """Return the key of the UDP port of the relay that gives out this number."""
+    return DiscoPublic(bytes(31) + bytes((94 + vni,)))
+
+
+PORT = port_key(VNI)
 
 
 @dataclass
@@ -46,14 +53,20 @@ class StandIns:
     open_: set[Endpoint] = field(default_factory=set[Endpoint])
     senders: dict[Endpoint, Endpoint] = field(default_factory=dict[Endpoint, Endpoint])
     broken: frozenset[Endpoint] = frozenset()
+    checked: int = 0
+    slow: set[int] = field(default_factory=set[int])  # VNIs for which there is none until `gate`
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def open(self, server: Endpoint, vni: int) -> Endpoint | None:
-        assert (server, vni) == (SERVER, VNI)
+        assert server == SERVER
         self.asked += 1
-        if not self.ready:
+        if vni in self.slow:
+            await self.gate.wait()
+        if not self.ready or vni in self.slow:
             return None
-        self.open_.add(STAND_IN)
-        return STAND_IN
+        stand_in = replace(STAND_IN, port=STAND_IN.port + vni - VNI)
+        self.open_.add(stand_in)
+        return stand_in
 
     async def close(self, stand_in: Endpoint) -> None:
         self.open_.discard(stand_in)
@@ -62,6 +75,7 @@ class StandIns:
         self.senders[stand_in] = sender
 
     async def check(self) -> frozenset[Endpoint]:
+        self.checked += 1
         return self.broken
 
 
@@ -74,6 +88,7 @@ class Paths:
     found: list[RelayPath] = field(default_factory=list[RelayPath])
     lost: list[RelayPath] = field(default_factory=list[RelayPath])
     lamport: int = 1
+    vnis: dict[NodePublic, int] = field(default_factory=dict[NodePublic, int])  # VNI is usual
 
     def relay_path_found(self, key: NodePublic, path: RelayPath) -> None:
         assert key == PEER.key
@@ -89,36 +104,36 @@ class Paths:
         loop = asyncio.get_running_loop()
         match message, way:
             case AllocateRequest(), ByDerp():
-                loop.call_soon(self._allocate, message)
+                loop.call_soon(self._allocate, message, receiver, way)
             case BindRelay(), ByRelay():
                 loop.call_soon(self._challenge, message, way)
             case _:
                 pass
         return ""
 
-    def allocation(self, request: AllocateRequest) -> Allocation:
+    def allocation(self, request: AllocateRequest, vni: int = VNI) -> Allocation:
         return Allocation(
-            relay=PORT,
+            relay=port_key(vni),
             clients=request.clients,
             lamport=self.lamport,
-            vni=VNI,
+            vni=vni,
             bind_lifetime=30 * 10**9,
             steady_lifetime=300 * 10**9,
             addresses=(SERVER,),
         )
 
-    def _allocate(self, request: AllocateRequest) -> None:
+    def _allocate(self, request: AllocateRequest, relay: DiscoPublic, way: ByDerp) -> None:
         assert self.client is not None
-        assert RELAY.disco is not None
-        response = AllocateResponse(request.generation, self.allocation(request))
-        self.client.on_message(RELAY.disco, RELAY.key, response, ByDerp(900, RELAY.key))
+        place = self.allocation(request, self.vnis.get(way.node, VNI))
+        response = AllocateResponse(request.generation, place)
+        self.client.on_message(relay, way.node, response, way)
 
     def _challenge(self, request: BindRelay, way: ByRelay) -> None:
         assert self.client is not None
         challenge = BindChallenge(
             vni=request.vni, generation=request.generation, remote=request.remote
         )
-        self.client.on_message(PORT, None, challenge, way)
+        self.client.on_message(port_key(way.vni), None, challenge, way)
 
 
 def grant(*relays: Node) -> tuple[Grant, ...]:
@@ -291,3 +306,28 @@ async def test_a_lost_path_is_told_and_its_stand_in_goes_a_moment_later() -> Non
         await eventually(lambda: not stand_ins.open_)
 
         assert not client.is_used
+
+
+async def test_a_path_that_is_lost_while_another_is_tried_does_not_come_back() -> None:
+    stand_ins, second = StandIns(ready=False), replace(make_node(4), capability_version=CAPABLE)
+    given = netmap(PEER, RELAY, second, relays=(RELAY, second))
+    async with using(stand_ins, given) as (client, paths):
+        paths.vnis[second.key] = VNI + 1
+        seek(client)
+        await eventually(lambda: len(paths.found) > 1)
+        first, other = (path.way.vni for path in paths.found)
+        stand_ins.slow, stand_ins.ready = {first}, True
+        await eventually(lambda: paths.found[-1].endpoint)
+        stand_ins.broken = frozenset(stand_ins.open_)
+        client.poke()
+        await eventually(lambda: stand_ins.checked)  # and waits for the first one
+        client.set_netmap(netmap(RELAY))
+        told = len(paths.found)
+        stand_ins.gate.set()
+        for _ in range(20):  # turns of the loop; nothing in it waits for anything else
+            await asyncio.sleep(0)
+
+        assert {first, other} == {VNI, VNI + 1}
+        assert {path.way.vni for path in paths.lost} == {VNI, VNI + 1}
+        assert not client.is_used
+        assert len(paths.found) == told

@@ -262,6 +262,8 @@ class RelayClients:
                 continue
             broken = await self._stand_ins.check()
             for way, (peer, path) in tuple(self._found.items()):
+                if self._found.get(way) != (peer, path):
+                    continue  # lost, or another's, while an earlier one was tried
                 if path.endpoint in broken:
                     self._found[way] = peer, replace(path, endpoint=None)
                     self._tell(way)

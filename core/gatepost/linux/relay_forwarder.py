@@ -81,9 +81,8 @@ class KernelForwarder:
         await self.drop(gone)
 
     async def drop(self, flows: Collection[Flow]) -> None:
-        for flow in flows:
-            if (one := self._maps.get(_MAPS[flow.here.version])) is not None:
-                one.drop(_key(flow))
+        if flows:
+            await self._netlink.run(lambda: self._remove(flows))
 
     async def counts(self) -> Mapping[Flow, Count]:
         """Return every flow in the table; 20,000 take 0.1 s, so not in the event loop."""
@@ -93,6 +92,11 @@ class KernelForwarder:
         for name, entries in found.items():
             if name in self._maps and entries:
                 self._maps[name].update(entries)
+
+    def _remove(self, flows: Collection[Flow]) -> None:
+        for flow in flows:
+            if (one := self._maps.get(_MAPS[flow.here.version])) is not None:
+                one.drop(_key(flow))
 
     def close(self) -> None:
         _close(self._maps)

@@ -21,7 +21,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 
 from gatepost.model.netmap import Endpoint, IPAddress
-from gatepost.net.udp import IP_PKTINFO, make_endpoint, packet_info, set_receive_buffer
+from gatepost.net.udp import (
+    ANCILLARY,
+    ask_for_arrival,
+    make_endpoint,
+    packet_info,
+    read_arrival,
+    set_receive_buffer,
+)
 from gatepost.sessions.paths_outputs import Local
 from gatepost.sessions.relay_server import Flow, Onward
 from gatepost.wire.geneve import HEADER_LENGTH
@@ -36,8 +43,7 @@ IDLE_READS = 400  # handshakes and strangers' packets in a window, some 8,000 a 
 SEND_BUFFER = 4 << 20  # bytes
 _SOL_UDP, _UDP_SEGMENT, _UDP_GRO = 17, 103, 104
 _SO_SNDBUFFORCE = 32
-_INFO_V4, _INFO_V6 = struct.Struct("=I4s4s"), struct.Struct("=16sI")
-_ANCILLARY = socket.CMSG_SPACE(_INFO_V6.size) + socket.CMSG_SPACE(4)
+_ANCILLARY = ANCILLARY + socket.CMSG_SPACE(4)
 _SEGMENT = struct.Struct("=H")
 _CONTROL = 0x80
 _TOO_LONG = frozenset({errno.EMSGSIZE, errno.EINVAL})
@@ -156,11 +162,10 @@ class RelaySocket:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER)
         except PermissionError:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        if self.version == 4:  # noqa: PLR2004  # the version of IP
-            self._socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        else:
+        is_v4 = self.version == 4  # noqa: PLR2004  # the version of IP
+        if not is_v4:
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        ask_for_arrival(self._socket, is_v4=is_v4)
 
     def _read(self) -> None:
         receive, buffers = self._socket.recvmsg_into, (self._buffer,)
@@ -232,7 +237,9 @@ class RelaySocket:
         if is_stun(packet):
             self._on_stun(packet)
         elif packet[1] & _CONTROL:
-            self._on_control(packet, make_endpoint((sender[0], sender[1])), _local(control))
+            local, interface = read_arrival(control)
+            here = Local(ip_address(local), interface)
+            self._on_control(packet, make_endpoint((sender[0], sender[1])), here)
 
     def _ignore(self) -> None:
         self.unknown += 1
@@ -272,14 +279,3 @@ def _segment(control: Ancillary) -> int:
         if level == _SOL_UDP and kind == _UDP_GRO:
             return int.from_bytes(value[:4], sys.byteorder)
     return 0
-
-
-def _local(control: Ancillary) -> Local:
-    for level, kind, value in control:
-        if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
-            interface, _, local = _INFO_V4.unpack_from(value)
-            return Local(ip_address(local), interface)
-        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
-            local, interface = _INFO_V6.unpack_from(value)
-            return Local(ip_address(local), interface)
-    raise OSError(errno.EPROTO, "the kernel did not say where a packet arrived")

@@ -178,22 +178,6 @@ def _appended(certificate: Path, more: bytes) -> Generator[Path]:
         os.close(handle)
 
 
-def leaf_of(certificate: Path) -> bytes:
-    """Return the first certificate of a PEM file in DER form; raise `SettingsError`."""
-    try:
-        return ssl.PEM_cert_to_DER_cert(_first_certificate(certificate.read_text("ascii")))
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"{certificate} holds no certificate: {error}; give a PEM file"
-        ) from error
-
-
-def _first_certificate(text: str) -> str:
-    start = text.index("-----BEGIN CERTIFICATE-----")
-    tail = "-----END CERTIFICATE-----"
-    return text[start : text.index(tail, start) + len(tail)]
-
-
 def _chain_of(connection: ssl.SSLObject) -> list[bytes]:
     """Return what the server sent, DER, leaf first. Public since Python 3.13 only."""
     public: Callable[[], list[bytes]] | None = getattr(connection, "get_unverified_chain", None)

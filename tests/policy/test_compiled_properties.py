@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from itertools import product
 from typing import TypeVar, cast
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from tests.policy.makers import ALICE, BOB, CAROL, compiled, make_inventory, make_machine
 
@@ -119,6 +119,44 @@ def test_all_filters_together_let_in_what_is_allowed(
     }
 
     assert let_in == allowed(made)
+
+
+CAPABILITIES = {"tailscale.com/cap/drive": [{"access": "ro"}], "example.com/cap/x": [{}]}
+
+
+@settings(QUICK, max_examples=150)
+@given(
+    meshes(),
+    st.sampled_from(("autogroup:member", "alice@example.com", "group:team", "100.64.0.1", "*")),
+    st.sampled_from(("autogroup:self", "tag:web", "bob@example.com", "100.64.0.2", "*")),
+)
+def test_all_filters_together_grant_the_capabilities_that_are_told(
+    inventory: Inventory, source_name: str, destination: str
+) -> None:
+    is_of_people = source_name not in {"100.64.0.1", "*"}
+    assume(destination != "autogroup:self" or is_of_people)
+    grant = {"src": [source_name], "dst": [destination], "app": CAPABILITIES}
+    made = compiled(inventory, grants=[grant], **SECTIONS)
+
+    for source, machine in product(inventory.machines.values(), repeat=2):
+        for one, other in zip(source.addresses, machine.addresses, strict=True):
+            told = can(made, Question(source=one, destination=other)).capabilities
+            assert {name for name, _ in told} == _granted(made, machine, one, other)
+
+
+def _granted(
+    made: Compiled, machine: Machine, source: IPAddress, destination: IPAddress
+) -> set[str]:
+    """Return what a machine lets a source do at one of its addresses, as clients read filters."""
+    return {
+        name
+        for part in made.filter(machine.id).values()
+        for rule in part
+        if any(_covers(text, source) for text in rule.src_ips)
+        for given in rule.cap_grant or ()
+        if any(_covers(text, destination) for text in given.dsts)
+        for name in given.cap_map or ()
+    }
 
 
 @QUICK

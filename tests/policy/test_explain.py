@@ -61,6 +61,19 @@ def test_capabilities_are_told_with_their_companions() -> None:
     assert ask(made, WEB, "100.64.0.1").capabilities == (("tailscale.com/cap/drive-sharer", ()),)
 
 
+def test_what_is_shared_among_own_devices_is_no_companion_elsewhere() -> None:
+    share = {"tailscale.com/cap/drive": [{"access": "ro"}]}
+    grant = {"src": ["autogroup:member"], "dst": ["autogroup:self"], "app": share}
+    mesh = make_inventory(make_machine(ALICES), make_machine(5), make_machine(CAROLS, owner=CAROL))
+    made = compiled(mesh, grants=[grant])
+
+    assert {name for name, _ in ask(made, ALICES, "100.64.0.5").capabilities} == {
+        "tailscale.com/cap/drive",
+        "tailscale.com/cap/drive-sharer",
+    }
+    assert ask(made, ALICES, "100.64.0.4").capabilities == ()
+
+
 def test_names_are_explained() -> None:
     made = compiled(make_mesh(), acls=[accept(["alice@example.com", "10.1.0.0/16"], "tag:web:80")])
 

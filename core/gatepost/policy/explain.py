@@ -160,8 +160,16 @@ class _Asked:
 
     def _is_companion(self, rule: Rule, target: Target) -> bool:
         """Say whether the destination got the capability and the source is where it holds."""
-        back = self._sender & (target.owners or target.machines)
-        return bool(back and self._owner_there & rule.sources.senders)
+        there = self._owner_there & rule.sources.senders
+        if not there & rule.sources.named and self._destination not in rule.sources.addresses:
+            return False
+        match target.kind:
+            case Kind.SELF:
+                return bool(there & self._mine())
+            case Kind.NAMED:
+                return bool(there and self._sender & target.machines)
+            case _:
+                return bool(there) and self._source in target.addresses
 
 
 def _carries(opening: Opening, question: Question) -> bool:

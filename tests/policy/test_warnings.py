@@ -102,6 +102,17 @@ def test_groups_hosts_and_ip_sets_that_nothing_names_are_unused() -> None:
     assert codes(acl("*", "*:*"), **more) == ["unused", "unused", "unused"]
 
 
+def test_a_name_that_only_a_test_has_is_used() -> None:
+    more: dict[str, Plain] = {
+        "groups": {n: ["alice@example.com"] for n in ("group:all", "group:ssh", "group:who")},
+        "hosts": {"open": "10.0.0.1", "shut": "10.0.0.2", "far": "10.0.0.3"},
+        "tests": [{"src": "group:who", "accept": ["open:80"], "deny": ["shut:80"]}],
+        "sshTests": [{"src": "group:ssh", "dst": ["host:far"], "deny": ["root"]}],
+    }
+
+    assert "unused" not in codes(acl("*", "*:*"), **more)
+
+
 def test_a_group_of_an_identity_provider_is_empty_and_said_so() -> None:
     assert codes(acl("group:eng@example.com", "*:*")) == ["matches-nobody", "synced-group"]
 

@@ -1,4 +1,4 @@
-"""Who and what a policy names, and in which section; tests are left out."""
+"""Who and what a policy names: in its sections, and in its tests."""
 
 from __future__ import annotations
 
@@ -25,3 +25,11 @@ def mentioned(policy: Policy) -> Iterator[tuple[str, Selector]]:
     approvers = policy.auto_approvers
     approving = (*approvers.routes.values(), approvers.exit_node, *approvers.services.values())
     yield from (("autoApprovers", s) for selectors in approving for s in selectors)
+
+
+def tested(policy: Policy) -> Iterator[Selector]:
+    """Yield every name in `tests` and `sshTests`."""
+    for test in policy.tests:
+        yield from (test.source, *(e.who for e in (*test.accept, *test.deny)))
+    for ssh_test in policy.ssh_tests:
+        yield from (ssh_test.source, *ssh_test.destinations)

@@ -17,6 +17,7 @@ from gatepost.policy.document import AccessTest, Expectation, Policy, SshTest
 from gatepost.policy.explain import DEFAULT_PROTOCOLS
 from gatepost.policy.intervals import Intervals, bits, number_of
 from gatepost.policy.inventory import Fact, Inventory
+from gatepost.policy.mentions import tested
 from gatepost.policy.refusal import FAILED, PolicyRefusedError, Problem
 from gatepost.policy.rules import Kind, Opening, Rule
 from gatepost.policy.selectors import (
@@ -77,9 +78,7 @@ def run(policy: Policy, inventory: Inventory) -> Iterator[Failure]:
     """Yield what does not hold."""
     if not policy.tests and not policy.ssh_tests:
         return
-    names = [s for t in policy.tests for s in (t.source, *(e.who for e in (*t.accept, *t.deny)))]
-    names += [s for t in policy.ssh_tests for s in (t.source, *t.destinations)]
-    known = [n for n in names if _is_known(policy, n)]
+    known = [n for n in tested(policy) if _is_known(policy, n)]
     inventory = with_stand_ins(policy, inventory, known)
     trial = _Trial(policy, inventory)
     for test in policy.tests:

@@ -19,7 +19,7 @@ from itertools import islice, product
 
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.document import Acl, Grant, Policy, Ports, SshRule
-from gatepost.policy.mentions import mentioned
+from gatepost.policy.mentions import mentioned, tested
 from gatepost.policy.refusal import Warned
 from gatepost.policy.rules import Kind
 from gatepost.policy.selectors import (
@@ -195,7 +195,7 @@ def _is_danger(selector: Selector) -> bool:
 def _unused(policy: Policy) -> Iterator[Warned]:
     used: set[str] = {_name(s) for _, s in mentioned(policy)}
     used |= {_name(s.operand) for ip_set in policy.ip_sets.values() for s in ip_set.steps}
-    used |= {_name(s) for t in policy.tests for s in (t.source, *(e.who for e in t.accept))}
+    used |= {_name(s) for s in tested(policy)}
     tables: Iterable[tuple[str, str, Place]] = (
         *(("group", g.name, g.place) for g in policy.groups.values()),
         *(("host", f"host:{h.name}", h.place) for h in policy.hosts.values()),

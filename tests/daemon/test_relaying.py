@@ -12,7 +12,7 @@ from ipaddress import ip_address
 import pytest
 from tests.net.waiting import eventually
 
-from gatepost.daemon.relaying import MAY_USE, Relaying
+from gatepost.daemon.relaying import FIRST_PAUSE, LAST_PAUSE, MAY_USE, Relaying, next_pause
 from gatepost.model.keys import DiscoPublic, NodePublic
 from gatepost.model.netmap import Endpoint, Grant, NetMap
 from gatepost.model.observed import Watch
@@ -116,6 +116,26 @@ async def test_the_port_is_given_back_when_nobody_wants_the_relay(bed: Bed) -> N
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
         again.bind(("0.0.0.0", port))
     assert bed.relaying.state() is None
+
+
+async def test_a_relay_that_is_wanted_again_waits_for_its_port(
+    bed: Bed, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = await bed.start()
+    bed.relaying.replace([])
+    bed.relaying.replace([PeerRelay(port=port)])
+    await eventually(lambda: bed.ports[-2:] == [0, port])
+
+    assert caplog.messages == []
+
+
+def test_pauses_grow_while_a_relay_fails_at_once_and_are_short_after_a_good_run() -> None:
+    pauses = [0.0]
+    for _ in range(8):
+        pauses.append(next_pause(pauses[-1], lasted=0.1))
+
+    assert pauses == [0.0, FIRST_PAUSE, 2.0, 4.0, 8.0, 16.0, 32.0, LAST_PAUSE, LAST_PAUSE]
+    assert next_pause(LAST_PAUSE, lasted=3600.0) == FIRST_PAUSE
 
 
 async def test_another_port_means_another_relay(bed: Bed) -> None:

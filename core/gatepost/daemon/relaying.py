@@ -51,7 +51,7 @@ class Relaying:
                 self._service.look()
             return
         self._wanted, self._failure = wanted, ""
-        previous, self._task = self._task, None
+        previous = self._task  # kept when no relay is wanted: it has the port until it has ended
         if previous is not None:
             previous.cancel()
         if wanted is not None:
@@ -104,7 +104,7 @@ class Relaying:
     async def _keep(self, wanted: PeerRelay, previous: asyncio.Task[None] | None) -> None:
         if previous is not None:  # it still has the port
             await asyncio.gather(previous, return_exceptions=True)
-        pause = FIRST_PAUSE
+        pause = 0.0
         while True:
             self._service = service = RelayService(
                 port=wanted.port,
@@ -114,6 +114,7 @@ class Relaying:
                 on_port=self._on_port,
             )
             self.set_netmap(self._netmap)
+            began = asyncio.get_running_loop().time()
             try:
                 await service.run()
             except* OSError as group:
@@ -122,12 +123,19 @@ class Relaying:
             finally:
                 self._service = None
                 self.publish(WatchPeerRelay(), 0)
+            pause = next_pause(pause, asyncio.get_running_loop().time() - began)
             await asyncio.sleep(pause)
-            pause = min(pause * 2, LAST_PAUSE)
 
     def _on_port(self, port: int) -> None:
         self._failure = ""
         self.publish(WatchPeerRelay(), port)
+
+
+def next_pause(pause: float, lasted: float) -> float:
+    """Return how many seconds to wait after a run that lasted so long; `pause` was before it."""
+    if lasted > LAST_PAUSE:
+        return FIRST_PAUSE
+    return min(max(pause * 2, FIRST_PAUSE), LAST_PAUSE)
 
 
 @dataclass(frozen=True, slots=True)

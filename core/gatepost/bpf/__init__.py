@@ -9,6 +9,7 @@ so that a box needs no compiler; a test compiles and compares them.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 
 from gatepost.errors import NotFoundError
@@ -16,6 +17,7 @@ from gatepost.errors import NotFoundError
 SUFFIX = ".o"
 
 
+@cache
 def read_object(name: str) -> bytes:
     """Return the compiled object called `name`, an ELF file; raise `NotFoundError`."""
     try:

@@ -21,6 +21,7 @@ import struct
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 from gatepost.bpf import read_object
@@ -257,8 +258,12 @@ def _program_for(wanted: TrafficProgram, link: Link) -> str:
 
 
 def _filter_name(wanted: TrafficProgram, link: Link) -> str:
-    digest = hashlib.sha256(read_object(wanted.object)).hexdigest()[:16]
-    return f"{_OWNER}:{wanted.object}:{_program_for(wanted, link)}:{digest}"
+    return f"{_OWNER}:{wanted.object}:{_program_for(wanted, link)}:{_digest(wanted.object)}"
+
+
+@cache
+def _digest(name: str) -> str:
+    return hashlib.sha256(read_object(name)).hexdigest()[:16]
 
 
 # --- messages -------------------------------------------------------------------------

@@ -127,7 +127,7 @@ async def _fill(netlink: Netlink, version: int, port: int, vnis: range) -> None:
     forwarder = KernelForwarder(netlink)
     await forwarder.look()
     await forwarder.put(_flows(version, port, vnis))
-    forwarder.close()
+    await forwarder.close()
 
 
 def _flows(version: int, port: int, vnis: range) -> dict[Flow, Onward]:

@@ -65,6 +65,15 @@ class Bed:
         return self.relaying.allocate(SHE, node, request) is not None
 
 
+class Closable(NoForwarder):
+    """Remembers that it was closed."""
+
+    closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
 @pytest.fixture
 async def bed() -> AsyncIterator[Bed]:
     made = Bed()
@@ -162,6 +171,13 @@ async def test_a_port_that_is_taken_is_a_notice_that_names_it(bed: Bed) -> None:
 
     await eventually(lambda: any(bed.ports))  # it tries again
     assert bed.relaying.notices() == ()
+
+
+async def test_the_end_lets_go_of_the_kernels_table() -> None:
+    forwarder = Closable("not in this test")
+    await Relaying(own_addresses=tuple, forwarder=forwarder, publish=lambda _w, _a: None).close()
+
+    assert forwarder.closed
 
 
 async def test_without_the_kernel_the_state_says_why(bed: Bed) -> None:

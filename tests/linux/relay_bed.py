@@ -206,7 +206,7 @@ async def relay(netlink: Netlink, *, kernel: bool) -> AsyncGenerator[Running]:
         yield Running(service, forwarder)
         task.cancel()
     if isinstance(forwarder, KernelForwarder):
-        forwarder.close()
+        await forwarder.close()
 
 
 def udp_packet(version: int, source: str, destination: str, payload: bytes) -> bytes:

@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from tests.bench.packet_pump import Pump
@@ -290,6 +291,25 @@ def test_flows_work_on_while_the_daemon_is_away_and_are_adopted(bed: Bed) -> Non
     run_inside(bed.box, work)
 
 
+def test_a_forwarder_that_was_closed_knows_no_flows_and_keeps_no_files(bed: Bed) -> None:
+    a, b = make_caller(bed, 0, 4), make_caller(bed, 1, 4)
+
+    async def work(netlink: Netlink) -> None:
+        async with relay(netlink, kernel=True) as running:
+            await running.join(a, b)
+        files = Path("/proc/self/fd")
+        before = len(list(files.iterdir()))
+        forwarder = KernelForwarder(netlink)
+        await forwarder.look()
+        assert await forwarder.counts()
+        await forwarder.close()
+
+        assert await forwarder.counts() == {}
+        assert len(list(files.iterdir())) == before
+
+    run_inside(bed.box, work)
+
+
 def test_a_table_that_was_lost_is_filled_again(bed: Bed) -> None:
     a, b = make_caller(bed, 0, 4), make_caller(bed, 1, 4)
 
@@ -363,6 +383,6 @@ def test_a_device_without_ethernet_relays_too(bed: Bed, version: int) -> None:
 
             assert await b.receive() == wireguard(5, b"from afar")
             await forwarder.drop([flow])
-            forwarder.close()
+            await forwarder.close()
 
     run_inside(bed.box, work)

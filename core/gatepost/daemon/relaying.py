@@ -81,6 +81,7 @@ class Relaying:
 
     async def close(self) -> None:
         await self._tasks.close()
+        await self.forwarder.close()
 
     def allocate(
         self, sender: DiscoPublic, node: NodePublic, request: AllocateRequest

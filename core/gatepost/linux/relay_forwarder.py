@@ -88,6 +88,11 @@ class KernelForwarder:
         """Return every flow in the table; 20,000 take 0.1 s, so not in the event loop."""
         return await self._netlink.run(lambda: dict(self._read()))
 
+    async def close(self) -> None:
+        """Let go of the table, after what the thread still does with it."""
+        maps, self._maps = self._maps, {}
+        await self._netlink.run(lambda: _close(maps))
+
     def _write(self, found: Mapping[str, Mapping[bytes, bytes]]) -> None:
         for name, entries in found.items():
             if name in self._maps and entries:
@@ -97,10 +102,6 @@ class KernelForwarder:
         for flow in flows:
             if (one := self._maps.get(_MAPS[flow.here.version])) is not None:
                 one.drop(_key(flow))
-
-    def close(self) -> None:
-        _close(self._maps)
-        self._maps = {}
 
     def _read(self) -> Iterator[tuple[Flow, Count]]:
         for version, name in _MAPS.items():

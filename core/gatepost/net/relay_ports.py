@@ -44,6 +44,10 @@ class Forwarder(Protocol):
         """Return every flow in the table, of an earlier run too."""
         ...
 
+    async def close(self) -> None:
+        """Let go of the table; its flows stay."""
+        ...
+
 
 class NoForwarder:
     """There is no kernel table: everything passes through user space."""
@@ -62,3 +66,6 @@ class NoForwarder:
 
     async def counts(self) -> Mapping[Flow, Count]:
         return {}
+
+    async def close(self) -> None:
+        """Do nothing."""

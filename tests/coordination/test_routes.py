@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.coordination.routes import (
-    EXIT,
     Carrier,
     carried,
     check_route,
@@ -17,6 +16,7 @@ from gatepost.coordination.routes import (
     primaries,
 )
 from gatepost.errors import RefusedError
+from gatepost.policy.inventory import EXIT
 
 NET = ip_network("10.1.0.0/16")
 OTHER = ip_network("10.2.0.0/16")

@@ -14,8 +14,9 @@ from tests.policy.makers import ALICE, BOB, CAROL, compiled, make_inventory, mak
 
 from gatepost.model.netmap import MESH_V4, MESH_V6, IPAddress
 from gatepost.policy.compiled import Compiled
-from gatepost.policy.explain import DEFAULT_PROTOCOLS, TCP, UDP, Question, can
+from gatepost.policy.explain import DEFAULT_PROTOCOLS, Question, can
 from gatepost.policy.inventory import NOBODY, Inventory, Machine
+from gatepost.policy.ports import TCP, UDP
 from gatepost.wire.netmap import FilterRule
 
 Rule = dict[str, object]

@@ -10,7 +10,8 @@ from tests.policy.plain import Plain
 from tests.policy.small_mesh import MESH
 
 from gatepost.policy.compiled import Compiled
-from gatepost.policy.explain import TCP, UDP, Question, can
+from gatepost.policy.explain import Question, can
+from gatepost.policy.ports import TCP, UDP
 from gatepost.policy.preview import INTERNET, Changes, Pair, changes
 from gatepost.policy.read import read
 

@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from gatepost.coordination.records import NOBODY, User
-from gatepost.coordination.routes import EXIT
 from gatepost.coordination.sight import Sight
 from gatepost.coordination.times import wire_time
 from gatepost.coordination.world import Node, World
@@ -22,6 +21,7 @@ from gatepost.hookspecs import MapItem
 from gatepost.model.keys import MachinePublic, NodePublic
 from gatepost.policy.attributes import SUGGEST_EXIT_NODE
 from gatepost.policy.compiled import Compiled
+from gatepost.policy.inventory import EXIT
 from gatepost.wire.derp_map import DerpMap
 from gatepost.wire.hostinfo import Hostinfo, NetInfo
 from gatepost.wire.netmap import (

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv6Network, ip_network
 
 from gatepost.errors import RefusedError
 from gatepost.model.netmap import MESH_V4, MESH_V6, IPNetwork
+from gatepost.policy.inventory import EXIT
 
-EXIT = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 FOUR_VIA_SIX = IPv6Network("fd7a:115c:a1e0:b1a::/64")
 LONGEST_LIST = 1024  # prefixes that one node may announce
 

@@ -14,10 +14,10 @@ from types import MappingProxyType
 from gatepost.coordination.policy.inventory import approved_without_asking, machine_of
 from gatepost.coordination.policy.rights import NOBODYS, Rights
 from gatepost.coordination.records import NodeRecord, Records, Report
-from gatepost.coordination.routes import EXIT, Carrier, carried, precedence
+from gatepost.coordination.routes import Carrier, carried, precedence
 from gatepost.model.netmap import IPNetwork
 from gatepost.policy.intervals import Span, span_of
-from gatepost.policy.inventory import Machine
+from gatepost.policy.inventory import EXIT, Machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,16 +36,6 @@ def approved_by(
     return tuple(p for p in announced if is_approved(p))
 
 
-def hosts_approved_by(policy: Policy, directory: Directory, service: str) -> Machines:
-    """Return the machines that may serve a service without asking."""
-    expander = Expander(policy, directory)
-    found = 0
-    for name, who in policy.auto_approvers.services.items():
-        if name.name == service:
-            found |= _meant(who, expander)
-    return found
-
-
 def _meant(selectors: Iterable[Selector], expander: Expander) -> Machines:
     found = 0
     for selector in selectors:

@@ -25,7 +25,6 @@ from gatepost.policy.selectors import (
 )
 
 FIRST_PORT, LAST_PORT = 0, 65535
-CHECK_PERIOD = 12 * 3600.0  # seconds, for a "check" without a period
 
 
 @dataclass(frozen=True, slots=True, order=True)

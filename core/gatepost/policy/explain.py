@@ -15,13 +15,12 @@ from gatepost.policy.compiled import Compiled
 from gatepost.policy.directory import Machines
 from gatepost.policy.filters import COMPANIONS
 from gatepost.policy.intervals import Intervals, bits, number_of, span_of
+from gatepost.policy.ports import ICMP, ICMPV6, TCP, UDP, WITH_PORTS
 from gatepost.policy.rules import Kind, Opening, Rule, Target
 from gatepost.policy.selectors import Selector
 
-TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 DEFAULT_PROTOCOLS = frozenset({TCP, UDP, ICMP, ICMPV6})
 _MESH = Intervals.of([span_of(MESH_V4), span_of(MESH_V6)])  # never behind an exit node
-_WITH_PORTS = frozenset({TCP, UDP, 132})  # 132: SCTP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +178,6 @@ def _carries(opening: Opening, question: Question) -> bool:
             return False
     elif opening.protocol != question.protocol:
         return False
-    if question.protocol not in _WITH_PORTS:
+    if question.protocol not in WITH_PORTS:
         return True
     return any(p.first <= question.port <= p.last for p in opening.ports)

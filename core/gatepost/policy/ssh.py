@@ -13,7 +13,7 @@ from typing import Any, Literal
 from gatepost.policy.addresses import Addresses
 from gatepost.policy.compile_rules import RuleCompiler
 from gatepost.policy.directory import Directory, Machines
-from gatepost.policy.document import CHECK_PERIOD, Policy, SshRule
+from gatepost.policy.document import Policy, SshRule
 from gatepost.policy.inventory import Member
 from gatepost.policy.rules import Kind, Sources
 from gatepost.policy.selectors import LocalPart, LoginName, NonRoot
@@ -65,13 +65,6 @@ class SshRules:
                 if local and principals & own:
                     return rule.rule.action, rule.rule
         return "deny", None
-
-    def check_period(self, source: int, destination: int, login: str) -> float | None:
-        """Return for how many seconds a check is remembered; None where none is asked for."""
-        verdict, rule = self.verdict(source, destination, login)
-        if verdict != "check" or rule is None:
-            return None
-        return CHECK_PERIOD if rule.check_period is None else rule.check_period
 
     def _for(self, rule: _Rule, machine_id: int) -> Iterator[Json]:
         bit = 1 << machine_id

@@ -18,10 +18,10 @@ from gatepost.model.policy import (
 from gatepost.policy.check import Checker
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.document import LAST_PORT, SshRule
-from gatepost.policy.explain import TCP, Answer, Meaning, Question, can, meanings
+from gatepost.policy.explain import Answer, Meaning, Question, can, meanings
 from gatepost.policy.intervals import Intervals, address_of, bits, number_of
 from gatepost.policy.names import numeric, selector
-from gatepost.policy.ports import parse_protocol
+from gatepost.policy.ports import TCP, parse_protocol
 from gatepost.policy.rules import Rule
 from gatepost.policy.selectors import Everything, Place, Selector, UserSelector
 

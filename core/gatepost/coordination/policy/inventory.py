@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gatepost.coordination.records import NodeRecord, Report, User
-from gatepost.coordination.routes import EXIT
 from gatepost.model.netmap import IPNetwork
 from gatepost.policy.approve import approved_by
 from gatepost.policy.directory import Directory
 from gatepost.policy.document import Policy
-from gatepost.policy.inventory import Fact, Inventory, Machine, Member, Role, Tailnet
+from gatepost.policy.inventory import EXIT, Fact, Inventory, Machine, Member, Role, Tailnet
 from gatepost.wire.hostinfo import Hostinfo
 
 # What this server says of itself to every node. Its names end in its own domain,

@@ -291,21 +291,24 @@ def test_flows_work_on_while_the_daemon_is_away_and_are_adopted(bed: Bed) -> Non
     run_inside(bed.box, work)
 
 
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_a_forwarder_that_was_closed_knows_no_flows_and_keeps_no_files(bed: Bed) -> None:
     a, b = make_caller(bed, 0, 4), make_caller(bed, 1, 4)
 
     async def work(netlink: Netlink) -> None:
         async with relay(netlink, kernel=True) as running:
             await running.join(a, b)
-        files = Path("/proc/self/fd")
-        before = len(list(files.iterdir()))
+        before = open_files()
         forwarder = KernelForwarder(netlink)
         await forwarder.look()
         assert await forwarder.counts()
         await forwarder.close()
 
         assert await forwarder.counts() == {}
-        assert len(list(files.iterdir())) == before
+        assert open_files() == before
 
     run_inside(bed.box, work)
 

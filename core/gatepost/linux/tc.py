@@ -103,11 +103,11 @@ class TrafficPrograms:
         links = await all_links(self._netlink)
         attached = await read_attached(self._netlink)
         goals = {p.key: p for p in self._wanted()}
-        found = list[Resource]()
-        for each in attached:
-            if each.index in links:
-                found.append(_as_resource(each, links[each.index], goals))
-        return frozenset(found)
+        there = [(a, links[a.index]) for a in attached if a.index in links]
+        # Large maps take their time to read, so not in the event loop.
+        return await self._netlink.run(
+            lambda: frozenset(_as_resource(each, link, goals) for each, link in there)
+        )
 
     async def write(self, changes: tuple[Change, ...]) -> None:
         links = {link.name: link for link in (await all_links(self._netlink)).values()}
@@ -129,11 +129,15 @@ class TrafficPrograms:
         if link is None:
             raise OSError(errno.ENODEV, f"{wanted.object}: there is no device {wanted.device}")
         attached = await read_attached(self._netlink)
+        await self._netlink.run(lambda: self._put(wanted, link, attached))
+
+    def _put(self, wanted: TrafficProgram, link: Link, attached: Iterable[Attached]) -> None:
+        """Load, fill and attach; the verifier takes its time, so not in the event loop."""
         with ExitStack() as stack:
             program, maps = _obtain(wanted, link, attached, stack)
             fill(maps, wanted.entries)
-            await self._netlink.write([_add_clsact(link)], _THERE)
-            await self._netlink.write([_add_filter(link, wanted, program.number)])
+            self._netlink.route.write([_add_clsact(link)], _THERE)
+            self._netlink.route.write([_add_filter(link, wanted, program.number)])
 
 
 def _obtain(

@@ -122,7 +122,7 @@ def test_all_filters_together_let_in_what_is_allowed(
     assert let_in == allowed(made)
 
 
-CAPABILITIES = {"tailscale.com/cap/drive": [{"access": "ro"}], "example.com/cap/x": [{}]}
+CAPABILITIES: Rule = {"tailscale.com/cap/drive": [{"access": "ro"}], "example.com/cap/x": [{}]}
 
 
 @settings(QUICK, max_examples=150)
@@ -136,7 +136,7 @@ def test_all_filters_together_grant_the_capabilities_that_are_told(
 ) -> None:
     is_of_people = source_name not in {"100.64.0.1", "*"}
     assume(destination != "autogroup:self" or is_of_people)
-    grant = {"src": [source_name], "dst": [destination], "app": CAPABILITIES}
+    grant: Rule = {"src": [source_name], "dst": [destination], "app": CAPABILITIES}
     made = compiled(inventory, grants=[grant], **SECTIONS)
 
     for source, machine in product(inventory.machines.values(), repeat=2):

@@ -55,6 +55,9 @@ class FakeKernel:
     async def counts(self) -> Mapping[Flow, Count]:
         return dict(self.table)
 
+    async def close(self) -> None:
+        """Do nothing: flows stay in the kernel."""
+
     def carry(self, flow: Flow, packets: int) -> None:
         before = self.table[flow]
         self.table[flow] = Count(before.packets + packets, before.octets + 100 * packets)

@@ -1,4 +1,4 @@
-"""The lab as a program: `./run`, `./run in MACHINE COMMAND`, `./run clean`."""
+"""The lab as a program: `./run`, `./run --scene NAME`, `./run in MACHINE ...`, `./run clean`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from typing import NoReturn
 import msgspec
 
 from gatepost.errors import GatepostError
+from gatepost.testing import scenes
 from gatepost.testing.lab_mesh import Lab, bring_up
 from gatepost.testing.lab_proof import await_pairs, ping_pairs, transfer
 from gatepost.testing.lab_register import enter, remove_leftovers, write_register
 from gatepost.testing.lab_report import Report, make_report, text
 from gatepost.testing.lab_web import pages
 from gatepost.testing.netns import missing_programs
+from gatepost.testing.scene_report import play, table
 from gatepost.testing.topology import Nat
 
 SITES = {"a": Nat.NONE, "b": Nat.PORT_RESTRICTED, "c": Nat.PORT_RESTRICTED}
@@ -39,6 +41,8 @@ def main() -> int:
             for directory in remove_leftovers():
                 print(f"removed {directory}")  # noqa: T201  # this is a program
             return 0
+        if options.scene is not None:
+            return _scene(options.scene, as_json=options.json)
         return _run(once=options.once, as_json=options.json, keep_logs=options.keep_logs)
     except GatepostError as error:
         print(f"the lab failed: {error}", file=sys.stderr)  # noqa: T201
@@ -55,6 +59,9 @@ def _on_terminate(_number: int, _frame: FrameType | None) -> NoReturn:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run", description=__doc__)
     parser.add_argument("--once", action="store_true", help="prove that it works, then end")
+    parser.add_argument(
+        "--scene", metavar="NAME", help=f"show one thing, then end: {', '.join(scenes.names())}"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--keep-logs", action="store_true", help="leave the lab's directory")
     parser.set_defaults(action="run")
@@ -67,11 +74,29 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _run(*, once: bool, as_json: bool, keep_logs: bool) -> int:
+def _check_machine() -> None:
+    """Raise GatepostError when no lab can be built here."""
     if os.geteuid() != 0:
         raise GatepostError("the lab needs root, for network namespaces. Try: sudo ./run")
     if missing := missing_programs(NEEDED):
         raise GatepostError(f"missing programs: {', '.join(missing)}; ./run installs them")
+
+
+def _scene(name: str, *, as_json: bool) -> int:
+    scene = scenes.find(name)
+    _check_machine()
+    say = _say_to(sys.stderr.fileno() if as_json else sys.stdout.fileno())
+    report = play(name, scene, say)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())  # noqa: T201
+    else:
+        for line in table(report):
+            say(line)
+    return 0 if report.holds else 1
+
+
+def _run(*, once: bool, as_json: bool, keep_logs: bool) -> int:
+    _check_machine()
     say = _say_to(sys.stderr.fileno() if as_json else sys.stdout.fileno())
     seconds: dict[str, float] = {}
     with contextlib.ExitStack() as stack:

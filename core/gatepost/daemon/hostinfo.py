@@ -10,8 +10,9 @@ from ipaddress import ip_network
 
 from gatepost import __version__
 from gatepost.model.netmap import IPNetwork, NetworkFacts
+from gatepost.model.peer_api import APP_CONNECTOR, NAMES, SERVICE
 from gatepost.net.path_ports import OwnEndpoint
-from gatepost.wire.hostinfo import Hostinfo, NetInfo
+from gatepost.wire.hostinfo import Hostinfo, NetInfo, Service
 
 PEER_RELAY = "peer-relay"  # the announcement of a node that relays for others
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
@@ -75,12 +76,23 @@ def make_hostinfo(facts: MachineFacts, said: Announcement) -> Hostinfo:
         go_arch=_ARCHITECTURES.get(facts.machine, facts.machine),
         routable_ips=tuple(str(ip_network(n)) for n in said.routes) or None,
         request_tags=said.tags or None,
+        services=_services(said.facts),
+        app_connector=APP_CONNECTOR in said.facts or None,
         net_info=_net_info(said.network, said.home_derp),
         userspace=False,
         userspace_router=False,
         state_encrypted=True,
         peer_relay=PEER_RELAY in said.facts,
     )
+
+
+def _services(facts: Mapping[str, str]) -> tuple[Service, ...] | None:
+    """Return what this node serves its peers. Source: protocol document 5."""
+    if SERVICE not in facts:
+        return None
+    port = int(facts[SERVICE])
+    both = (Service(proto="peerapi4", port=port), Service(proto="peerapi6", port=port))
+    return (*both, Service(proto="peerapi-dns-proxy", port=1)) if NAMES in facts else both
 
 
 def _net_info(network: NetworkFacts, home: int) -> NetInfo | None:

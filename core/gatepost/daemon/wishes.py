@@ -18,6 +18,7 @@ from gatepost.model.kernel import Sysctl, TrafficProgram
 from gatepost.model.mesh import Advertise, Announce
 from gatepost.model.netmap import IPNetwork
 from gatepost.model.observed import Observed, Watch
+from gatepost.model.peer_api import NAMES, AnswerPeers
 from gatepost.model.process import WatchFirewalls, WatchLocalNetworks
 from gatepost.model.resource import Resource
 
@@ -86,8 +87,11 @@ class Wishes:
         return self._advertised
 
     def announced(self) -> dict[str, str]:
-        found = (r for r in self.merged.resources.values() if isinstance(r, Announce))
-        return {r.name: r.value for r in found}
+        resources = tuple(self.merged.resources.values())
+        facts = {r.name: r.value for r in resources if isinstance(r, Announce)}
+        if any(isinstance(r, AnswerPeers) for r in resources):
+            facts[NAMES] = "true"
+        return facts
 
     def _ask(self) -> None:
         netmap = self.inputs.netmap

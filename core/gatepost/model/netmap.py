@@ -60,6 +60,18 @@ class NetworkFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeerServices:
+    """Where a node serves its peers by HTTP; a port of 0 is nowhere.
+
+    `names`: it answers questions for names there, at `/dns-query` (RFC 8484).
+    """
+
+    v4: int = 0
+    v6: int = 0
+    names: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One machine of the mesh, as every other machine sees it.
 
@@ -88,6 +100,7 @@ class Node:
     operating_system: str = ""
     offers_relay: bool = False  # says that it relays for others
     network: NetworkFacts = field(default_factory=NetworkFacts)
+    services: PeerServices = PeerServices()
     capabilities: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: MappingProxyType({})
     )
@@ -235,6 +248,14 @@ class NetMap:
     users: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
     ssh_rules: tuple[str, ...] = ()
     dns: DnsSettings = DnsSettings()
+
+    def peer_api(self, peer: Node) -> Endpoint | None:
+        """Return where a peer serves HTTP, at an address of a version that this node has, too."""
+        for port, version in ((peer.services.v4, 4), (peer.services.v6, 6)):
+            theirs = next((a for a in peer.addresses if a.version == version), None)
+            if port and theirs and any(a.version == version for a in self.me.addresses):
+                return Endpoint(theirs, port)
+        return None
 
     def may(self, source: Node, capability: str, destination: Node | None = None) -> bool:
         """Say whether a node was granted a capability at another one; None is this node.

@@ -20,10 +20,11 @@ from gatepost.model.netmap import (
     IPNetwork,
     NetworkFacts,
     Node,
+    PeerServices,
 )
 from gatepost.wire import derp_map, netmap
 from gatepost.wire.go_json import ZERO_TIME, write_json
-from gatepost.wire.hostinfo import NetInfo
+from gatepost.wire.hostinfo import NetInfo, Service
 
 _PORT_LIMIT = 0xFFFF
 _REGION_LIMIT = 0xFFFF  # clients keep a region id in 16 bits
@@ -94,6 +95,7 @@ def parse_node(wire: netmap.MapNode) -> Node:
         operating_system=wire.hostinfo.os if wire.hostinfo else "",
         offers_relay=bool(wire.hostinfo and wire.hostinfo.peer_relay),
         network=read_network(wire.hostinfo.net_info if wire.hostinfo else None),
+        services=read_services(wire.hostinfo.services if wire.hostinfo else None),
         capabilities=read_capabilities(wire.cap_map),
     )
 
@@ -109,6 +111,16 @@ def read_network(found: NetInfo | None) -> NetworkFacts:
         ipv6=found.working_ipv6,
         varies=found.mapping_varies_by_dest_ip,
         mapping=True if mapped else (False if asked == (False,) * 3 else None),
+    )
+
+
+def read_services(services: tuple[Service, ...] | None) -> PeerServices:
+    """Read what a node serves its peers; what is no port counts as nothing."""
+    found = {s.proto: s.port for s in services or () if 0 < s.port <= _PORT_LIMIT}
+    return PeerServices(
+        v4=found.get("peerapi4", 0),
+        v6=found.get("peerapi6", 0),
+        names="peerapi-dns-proxy" in found,
     )
 
 

@@ -52,6 +52,14 @@ class NoTunnel:
         return ()
 
 
+class SilentTunnel(NoTunnel):
+    """A device whose program hangs."""
+
+    async def peers(self) -> tuple[PeerNumbers, ...]:
+        await asyncio.Event().wait()
+        return ()
+
+
 @dataclass(slots=True)
 class Box:
     """A node without sockets, and what it stands on."""
@@ -167,6 +175,16 @@ def replace_request(request: UpRequest, *, auth_key: str | None) -> UpRequest:
         advertise_routes=request.advertise_routes,
         auth_key=auth_key,
     )
+
+
+async def test_status_answers_though_wireguard_does_not(tmp_path: Path) -> None:
+    async with box(tmp_path) as one:
+        one.api.wireguard, one.api.patience = SilentTunnel(), 0.01
+
+        status = await one.api.status()
+
+        assert status.state == "NeedsLogin"
+        assert "wireguard-silent" in {n.code for n in status.notices}
 
 
 async def test_up_without_a_server_says_what_to_do(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import platform
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from gatepost.errors import SettingsError, UnreachableError
 from gatepost.model.kernel import WireGuardDevice
 from gatepost.model.keys import NodePublic
 from gatepost.model.netmap import NetworkFacts
-from gatepost.model.resource import Notice
+from gatepost.model.resource import Level, Notice
 from gatepost.model.status import (
     ChangeDocument,
     NetcheckDocument,
@@ -82,6 +83,7 @@ class LocalNode:
     network: Callable[[], NetworkFacts]
     now: Callable[[], float]  # seconds since 1970
     examine: Callable[[], Awaitable[NetcheckDocument]]
+    patience: float = 2.0  # seconds that a status waits for WireGuard
     relay: Callable[[], RelayState | None] = lambda: None
     relay_outcomes: Callable[[NodePublic], Mapping[NodePublic | None, Outcome]] = lambda _: {}
     _explained: dict[str, str] = field(default_factory=dict[str, str])
@@ -93,17 +95,25 @@ class LocalNode:
 
     # --- status -------------------------------------------------------------------
     async def status(self, *, peers: bool = True) -> Status:
+        numbers: Sequence[PeerNumbers] = ()
+        silent: tuple[Notice, ...] = ()
         try:
-            numbers = await self.wireguard.peers() if peers else ()
+            if peers:
+                async with asyncio.timeout(self.patience):
+                    numbers = await self.wireguard.peers()
+        except TimeoutError:
+            # Who asks how things are must hear it most of all when something hangs.
+            text = f"{self.wireguard.device} has not answered for {self.patience:g} s: no counters"
+            silent = (Notice("wireguard-silent", text, Level.ERROR),)
         except OSError:
-            numbers = ()  # a stranger's device of that name: the reconciler's notice says so
-        return make_status(self._facts(numbers), peers=peers)
+            pass  # a stranger's device of that name: the reconciler's notice says so
+        return make_status(self._facts(numbers, silent), peers=peers)
 
     def status_text(self) -> str:
         """Return the status as JSON, without what only WireGuard knows."""
         return msgspec.json.encode(make_status(self._facts(()))).decode()
 
-    def _facts(self, numbers: Sequence[PeerNumbers]) -> Facts:
+    def _facts(self, numbers: Sequence[PeerNumbers], more: tuple[Notice, ...] = ()) -> Facts:
         standing, box = self.control.standing, self.in_force.box
         device = self.wishes.lowered.resources.get((WireGuardDevice, self.wireguard.device))
         return Facts(
@@ -130,7 +140,7 @@ class LocalNode:
             relay=self.relay(),
             paths=self.carriers.paths(),
             numbers=numbers,
-            notices=self.notices(),
+            notices=(*self.notices(), *more),
         )
 
     # --- wishes of the operator ---------------------------------------------------

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _UNACKNOWLEDGED = 90_000  # milliseconds that written bytes may stay without an answer by TCP
 _WRITE_BUFFER = 64 << 10  # octets written and not yet taken by the kernel
+_UNWAITED = 16 << 10  # octets of a stream after which others get their turn in any case
+_PIECE = 1 << 10  # octets that a piece counts for beside its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,10 +281,14 @@ class ControlConnection(asyncio.Protocol):
                 return
             self._session.respond(stream, answer.status, answer.headers, end=False)
             self._flush_soon()
+            unwaited = 0
             async for piece in pieces:
                 self._session.send(stream, piece)
-                self._flush_soon()
-                await asyncio.sleep(0)  # let it leave, or a source that never waits fills memory
+                self._flush()  # a turn of the loop less, as there are thousands of streams
+                unwaited += len(piece) + _PIECE
+                if unwaited > _UNWAITED:
+                    unwaited = 0
+                    await asyncio.sleep(0)
                 await self._room(stream, exchange)
                 if exchange.request.closed.is_set():
                     return

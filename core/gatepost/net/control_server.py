@@ -4,9 +4,10 @@ It knows nothing of what is asked. Every request reaches the handler with the
 machine key that Noise has proved; comparing it with the node key in the body
 is the handler's duty. Source: protocol document 1.2, 1.3, 1.5.
 
-All output of one turn of the event loop leaves in one write. A reader that is
-slow is waited for, up to `Limits.stall` seconds; in the meantime nothing more
-is taken from the handler's stream and nothing more is read from the client.
+All output of one turn of the event loop leaves in one write, but a piece of a
+stream leaves at once. A reader that is slow is waited for, up to `Limits.stall`
+seconds; in the meantime nothing more is taken from the handler's stream and
+nothing more is read from the client.
 """
 
 from __future__ import annotations

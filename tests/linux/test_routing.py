@@ -33,6 +33,8 @@ ROUTES = (
     Route(ROUTE_TABLE, ip_network("::/0"), "gatepost0"),
     Route(ROUTE_TABLE, ip_network("fd00:2::/64"), kind="throw"),
     Route(ROUTE_TABLE, ip_network("fd00:3::/64"), kind="blackhole"),
+    Route(ROUTE_TABLE, ip_network("10.4.0.0/16"), gateway=ip_address("192.0.2.9")),
+    Route(ROUTE_TABLE, ip_network("fd00:5::/64"), gateway=ip_address("fd00:6::9")),
 )
 RULES = (
     Rule(family=4, priority=5210, table=254, mark=0x80000, mask=0xFF0000),
@@ -55,6 +57,8 @@ def box(machine: Machine) -> Machine:
         "link set gatepost0 up",
         f"address add {V4}/32 dev gatepost0",
         f"address add {V6}/128 dev gatepost0 nodad",
+        "address add 192.0.2.1/24 dev peer0",
+        "address add fd00:6::1/64 dev peer0 nodad",
     )
     return machine
 
@@ -73,6 +77,7 @@ def test_ip_sees_the_routes_as_they_were_meant(box: Machine) -> None:
         ("240.64.0.0/10", "unicast", None),
         ("10.1.0.0/16", "throw", None),
         ("10.2.0.0/16", "blackhole", None),
+        ("10.4.0.0/16", "unicast", None),
     }
     assert {r["protocol"] for r in shown} == {"152"}
 

@@ -90,7 +90,7 @@ class Routes:
                 errno.EPERM, f"route {route.destination}: table {route.table} is not ours"
             )
         if route.device is None:
-            if route.kind == "unicast":
+            if route.kind == "unicast" and route.gateway is None:
                 raise OSError(errno.EINVAL, f"route {route.destination}: names no device")
             return 0
         if route.device not in index:

@@ -228,8 +228,9 @@ def read_route(message: Message, names: Mapping[int, str]) -> Route | None:
         return None
     table, index = route.number("RTA_TABLE"), route.number("RTA_OIF")
     source = route.text("RTA_PREFSRC")
-    # With a gateway somebody changed it: not the route that anybody asked for.
-    odd = not route.names.isdisjoint({"RTA_GATEWAY", "RTA_VIA", "RTA_MULTIPATH"})
+    gateway = route.text("RTA_GATEWAY")
+    # Nobody asks for these, so somebody changed it. A gateway stands for its device, too.
+    odd = gateway is not None or not route.names.isdisjoint({"RTA_VIA", "RTA_MULTIPATH"})
     device = None if index is None or odd or kind != "unicast" else names.get(index, "?")
     return Route(
         route.field("table") if table is None else table,
@@ -238,6 +239,7 @@ def read_route(message: Message, names: Mapping[int, str]) -> Route | None:
         kind,
         None if source is None else ip_address(source),
         route.nested_number("RTA_METRICS", "RTAX_MTU"),
+        None if gateway is None else ip_address(gateway),
     )
 
 
@@ -266,6 +268,8 @@ def write_route(route: Route, index: int, *, new: bool) -> Request:
         attributes.append(("RTA_TABLE", route.table))
     if index:
         attributes.append(("RTA_OIF", index))
+    if route.gateway is not None:
+        attributes.append(("RTA_GATEWAY", str(route.gateway)))
     if not new:
         return routing_request(RoutingType.DELETE_ROUTE, 0, fields, attributes, about=route)
     if route.source is not None:

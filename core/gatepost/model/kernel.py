@@ -54,6 +54,8 @@ class Address(Resource):
 
 @dataclass(frozen=True, slots=True)
 class Route(Resource):
+    """A route of one of our tables. With a `gateway` the kernel chooses the device: name none."""
+
     identity: ClassVar = ("table", "destination")
     table: int
     destination: IPNetwork
@@ -61,6 +63,7 @@ class Route(Resource):
     kind: Literal["unicast", "blackhole", "throw"] = "unicast"
     source: IPAddress | None = None  # the address that this machine's own packets get
     mtu: int | None = None  # octets of a packet; None leaves it to the device
+    gateway: IPAddress | None = None  # on a network that this machine is attached to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,11 +18,11 @@ from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.relay_use import RelayUse
 from gatepost.daemon.relaying import Relaying
 from gatepost.daemon.services import Services
-from gatepost.daemon.wishes import WATCHED, Wishes
+from gatepost.daemon.wishes import WATCHED, Wishes, mesh_routes
 from gatepost.linux.monitor import Monitor, Topic
 from gatepost.model.attributes import NO_UPNP
 from gatepost.model.netmap import NetworkFacts
-from gatepost.model.process import LocalNetworks, WatchLocalNetworks
+from gatepost.model.process import LocalNetworks, WatchLocalNetworks, WatchMeshRoutes
 from gatepost.model.resource import Notice
 from gatepost.net.notify import Notifier
 from gatepost.net.portmap import PortMapping
@@ -169,6 +169,8 @@ class Node:
             self._is_steered = True
             self.carriers.survey_again()
         resources = self.wishes.lowered.resources.values()
+        if WatchMeshRoutes() in self.wishes.merged.watches:
+            self.inputs.answer_one(WatchMeshRoutes(), mesh_routes(resources))
         await self.services.replace(resources, netmap.me.addresses if netmap else ())
         self.relaying.replace(resources)
         self.control.announce()

@@ -5,7 +5,7 @@ Everything is made anew when an input has changed, and only then.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -14,10 +14,12 @@ from gatepost.daemon.inputs import Inputs
 from gatepost.engine.lower import lower
 from gatepost.engine.merge import NOTHING, Desired, merge
 from gatepost.engine.plugins import Plugins
-from gatepost.model.kernel import Sysctl, TrafficProgram
+from gatepost.linux.wireguard_state import in_order
+from gatepost.model.kernel import Route, Sysctl, TrafficProgram
 from gatepost.model.mesh import Advertise, Announce
 from gatepost.model.netmap import IPNetwork
 from gatepost.model.observed import Observed, Watch
+from gatepost.model.owned import DEVICE, ROUTE_TABLE
 from gatepost.model.peer_api import NAMES, AnswerPeers
 from gatepost.model.process import WatchFirewalls, WatchLocalNetworks
 from gatepost.model.resource import Resource
@@ -101,6 +103,15 @@ class Wishes:
         items = self.plugins.contribute(netmap, self.inputs.settings, self.inputs.observed)
         self.merged = merge(items, self.merged)
         self.lowered = _with(lower(self.merged), self.own(self.inputs.observed))
+
+
+def mesh_routes(resources: Iterable[Resource]) -> tuple[IPNetwork, ...]:
+    """Return the networks that are routed into the mesh, in order."""
+    return in_order(
+        r.destination
+        for r in resources
+        if isinstance(r, Route) and (r.table, r.device) == (ROUTE_TABLE, DEVICE)
+    )
 
 
 def _with(desired: Desired, own: tuple[Resource, ...]) -> Desired:

@@ -107,6 +107,11 @@ class WatchFirewalls(Watch[tuple[str, ...] | None]):
 class NodeFacts:
     """What this node is: its WireGuard key, and the UDP port that peers see (1 to 65535)."""
 
+@dataclass(frozen=True, slots=True)
+class WatchMeshRoutes(Watch[tuple[IPNetwork, ...]]):
+    """The networks that this machine has routes into the mesh for, since the last round."""
+
+
     private_key: NodePrivate
     port: int
 

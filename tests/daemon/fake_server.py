@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from gatepost.errors import RefusedError, UnreachableError
 from gatepost.model.keys import MachinePrivate, NodePublic
+from gatepost.model.netmap import IPAddress
 from gatepost.wire.netmap import FilterRule as WireRule
 from gatepost.wire.netmap import MapNode, MapRequest, MapResponse, NetPortRange
 from gatepost.wire.register import RegisterRequest, RegisterResponse
@@ -133,3 +134,8 @@ class FakeClient:
     def _reach(self) -> None:
         if self._server.away:
             raise UnreachableError("nobody answers")
+
+
+async def nobody_answers(_address: IPAddress, _seconds: float) -> float | None:
+    """Ping nobody: a daemon without a tunnel."""
+    return None

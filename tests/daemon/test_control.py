@@ -11,7 +11,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from tests.daemon.fake_server import URL, FakeServer
+from tests.daemon.fake_server import URL, FakeServer, nobody_answers
 from tests.net.waiting import eventually
 
 from gatepost.daemon.control import Control, Myself
@@ -62,6 +62,7 @@ async def running(
         announcement=lambda: bench.said,
         me=me,
         now=now or (lambda: datetime.now(UTC).timestamp()),
+        tsmp_ping=nobody_answers,
     )
     bench = Bench(server, inputs, keeper, control)
     control.configure(HERE, wanted=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from tests.daemon.fake_server import URL, FakeServer
+from tests.daemon.fake_server import URL, FakeServer, nobody_answers
 from tests.net.waiting import eventually
 
 from gatepost.daemon.carriers import Carriers, Pair
@@ -95,6 +95,7 @@ async def box(tmp_path: Path, points: tuple[EntryPoint, ...] = ()) -> AsyncGener
         announcement=lambda: Announcement(routes=wishes.advertised()),
         me=me,
         now=lambda: 1.0,
+        tsmp_ping=nobody_answers,
     )
     known = (*entry_points(group="gatepost.plugins"), *points)
     in_force = InForce(SettingsFile(path), plugins, inputs, known, control.configure_box)

@@ -60,6 +60,8 @@ def node_document(node: Node, world: World, mesh: Mesh) -> NodeDocument:
         expired=node.presence.expired,
         announced_routes=tuple(map(str, report.routes)),
         approved_routes=tuple(map(str, dict.fromkeys((*record.approved_routes, *node.approved)))),
+        primary_routes=tuple(map(str, node.primary_routes)),
+        reachable=node.presence.reachable,
     )
 
 

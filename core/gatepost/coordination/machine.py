@@ -16,6 +16,8 @@ from http import HTTPStatus
 from gatepost.coordination.delta import Messages
 from gatepost.coordination.labels import label_of, unique_label
 from gatepost.coordination.ledger import Decision, Ledger
+from gatepost.coordination.probes import PATH as PING
+from gatepost.coordination.probes import Probes
 from gatepost.coordination.records import NodeRecord, PutNode, Records
 from gatepost.coordination.registrar import Caller, Registrar, TooManyError
 from gatepost.coordination.registration import check_version
@@ -43,22 +45,31 @@ class MachineApi:
     """The handler behind Noise."""
 
     def __init__(
-        self, ledger: Ledger, registrar: Registrar, streams: Streams, messages: Messages
+        self,
+        ledger: Ledger,
+        registrar: Registrar,
+        streams: Streams,
+        messages: Messages,
+        probes: Probes,
     ) -> None:
         self._ledger = ledger
         self._registrar = registrar
         self._streams = streams
         self._messages = messages
+        self._probes = probes
         self._handlers: dict[tuple[str, str], _Handler] = {
             ("POST", "/machine/register"): self._register,
             ("POST", "/machine/map"): self._map,
             ("POST", "/machine/audit-log"): self._audit,
             ("POST", "/machine/update-health"): self._health,
+            ("POST", PING): self._ping,
+            ("HEAD", PING): self._ping,
         }
 
     async def handle(self, request: ControlRequest) -> ControlResponse:
         """Answer one request; errors of the asker become statuses here."""
-        handler = self._handlers.get((request.method, request.path))
+        is_answer = request.path.startswith(PING)
+        handler = self._handlers.get((request.method, PING if is_answer else request.path))
         if handler is None:
             is_check = request.path.startswith(_SSH_ACTION)
             return _refuse_check() if is_check else _unknown(request)
@@ -148,6 +159,12 @@ class MachineApi:
         """Accept what clients before October 2025 send; nothing is made of it."""
         self._node_of(request)
         return ControlResponse()
+
+    async def _ping(self, request: ControlRequest) -> ControlResponse:
+        """Take the answer to a question of ours."""
+        token = request.path.removeprefix(PING)
+        is_ours = self._probes.answer(token, request.machine, request.body)
+        return ControlResponse() if is_ours else _text(HTTPStatus.NOT_FOUND, "nobody asked that")
 
     def _node_of(self, request: ControlRequest) -> NodeRecord:
         """Return the node that a request names, if it is this machine's."""

@@ -31,6 +31,7 @@ from gatepost.coordination.mapper import Mesh
 from gatepost.coordination.policy.api import PolicyApi
 from gatepost.coordination.policy.file import adopt
 from gatepost.coordination.presence import Presences
+from gatepost.coordination.probes import Probes
 from gatepost.coordination.registrar import Registrar
 from gatepost.coordination.relay_guard import RelayGuard
 from gatepost.coordination.relay_map import relay_map
@@ -100,10 +101,12 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
         certificate = certificate_of(settings, directory, datetime.now(UTC), relay_key)
         mesh = _mesh(settings, certificate.pin)
         ledger = _open_ledger(directory / DATABASE, settings.policy_file, stack)
-        extensions = load_extensions(entry_points(group="gatepost.plugins"), settings)
-        messages = Messages(mesh, extensions.items)
+        messages = Messages(
+            mesh, load_extensions(entry_points(group="gatepost.plugins"), settings).items
+        )
         presences = Presences(ledger, loop.time, settings.ephemeral_timeout)
         streams = Streams(ledger, messages, presences, loop.time, _fraction)
+        probes = _probes(ledger, streams, settings)
         logins = Logins(lambda: ledger.now, lambda: secrets.token_urlsafe(18))
         registrar = Registrar(
             ledger,
@@ -113,7 +116,9 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
             login_url=lambda login_id: f"{settings.server_url}/register/{login_id}",
         )
 
-        noise = NoiseServer(private, MachineApi(ledger, registrar, streams, messages).handle)
+        noise = NoiseServer(
+            private, MachineApi(ledger, registrar, streams, messages, probes).handle
+        )
         stack.push_async_callback(noise.close)
         guard = RelayGuard(ledger)
         relay = _relay(settings, directory, guard)
@@ -133,9 +138,11 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
             server_url=settings.server_url,
             public_key=private.public,
         )
-        more = () if relay is None else relay.routes()
-        policy = PolicyApi(ledger, settings.policy_file)
-        router = admin.router(only_members(os.getuid()), (*more, *policy.routes()))
+        more = (
+            *PolicyApi(ledger, settings.policy_file).routes(),
+            *(relay.routes() if relay else ()),
+        )
+        router = admin.router(only_members(os.getuid()), more)
         local = await serve_local(router, socket_path, mode=_SOCKET_MODE, limits=_LOCAL_LIMITS)
         stack.push_async_callback(local.close)
 
@@ -145,7 +152,17 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
             if derp is not None:
                 guard.tick(derp)
 
-        await _serve_until_told(ledger, streams, tick, settings, relay)
+        await _serve_until_told(ledger, streams, probes, tick, settings, relay)
+
+
+def _probes(ledger: Ledger, streams: Streams, settings: Settings) -> Probes:
+    return Probes(
+        ledger,
+        streams,
+        server_url=settings.server_url,
+        clock=asyncio.get_running_loop().time,
+        token=lambda: secrets.token_urlsafe(18),
+    )
 
 
 def _relay(settings: Settings, directory: Path, guard: RelayGuard) -> RelayService | None:
@@ -181,7 +198,12 @@ def _open_ledger(path: Path, policy_file: Path | None, stack: AsyncExitStack) ->
 
 
 async def _serve_until_told(
-    ledger: Ledger, streams: Streams, tick: Tick, settings: Settings, relay: RelayService | None
+    ledger: Ledger,
+    streams: Streams,
+    probes: Probes,
+    tick: Tick,
+    settings: Settings,
+    relay: RelayService | None,
 ) -> None:
     """Run what runs all the time; end it when a signal comes."""
     loop = asyncio.get_running_loop()
@@ -193,6 +215,7 @@ async def _serve_until_told(
         running = [
             group.create_task(ledger.run(), name="ledger"),
             group.create_task(streams.run(), name="streams"),
+            group.create_task(probes.run(), name="probes"),
             group.create_task(_every_second(tick, notifier), name="tick"),
         ]
         if relay is not None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,7 +24,9 @@ from gatepost.coordination.ledger import Ledger
 from gatepost.coordination.records import NodeRecord
 from gatepost.coordination.timers import Timers
 from gatepost.coordination.world import World
-from gatepost.wire.map_frames import keep_alive
+from gatepost.wire.go_json import write_json
+from gatepost.wire.map_frames import keep_alive, write_frame
+from gatepost.wire.netmap import MapResponse, PingRequest
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ BATCH = 0.05  # seconds between two rounds
 KEEP_ALIVE = 50.0  # seconds of silence, to which up to KEEP_ALIVE_JITTER is added
 KEEP_ALIVE_JITTER = 10.0  # the client gives up after 120
 _WOKEN_AT_ONCE = 64  # viewers; then other work of the event loop gets its turn
+_MOST_QUESTIONS = 16  # that wait for a viewer which reads slowly; the oldest are dropped
 _FIRST_MAPS = 32  # first maps in memory at the same time, as each may be a megabyte
 
 
@@ -48,6 +52,7 @@ class _Viewer:
     compress: str
     world: World  # what it knows
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    questions: deque[PingRequest] = field(default_factory=lambda: deque(maxlen=_MOST_QUESTIONS))
     is_replaced: bool = False
     is_silent_too_long: bool = False
 
@@ -79,6 +84,17 @@ class Streams:
     @property
     def connected(self) -> int:
         return len(self._viewers)
+
+    @property
+    def connected_ids(self) -> frozenset[int]:
+        return frozenset(self._viewers)
+
+    def ask(self, node_id: int, question: PingRequest) -> None:
+        """Send a question to a node, if it is connected; nobody says whether it arrived."""
+        viewer = self._viewers.get(node_id)
+        if viewer is not None:
+            viewer.questions.append(question)
+            viewer.wake.set()
 
     def _on_change(self, world: World) -> None:  # noqa: ARG002  # only that it changed counts
         self._changed.set()
@@ -153,6 +169,8 @@ class Streams:
             frame = self._change(viewer, new)
             if frame:
                 frames.append(frame)
+        while viewer.questions:
+            frames.append(_question_frame(viewer.questions.popleft(), viewer.compress))
         if viewer.is_silent_too_long and not frames:
             frames.append(keep_alive(viewer.compress))
         if frames:
@@ -176,3 +194,8 @@ class Streams:
         if self._viewers.get(viewer.record.id) is viewer:
             del self._viewers[viewer.record.id]
             self._presence.left(viewer.record.id)
+
+
+def _question_frame(question: PingRequest, compress: str) -> bytes:
+    """Return the frame of a question; as a sign of life it makes clients build no new map."""
+    return write_frame(write_json(MapResponse(keep_alive=True, ping_request=question)), compress)

@@ -22,10 +22,19 @@ from gatepost.policy.inventory import EXIT, Machine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """What the server saw itself. `online` None: nothing seen since the server's start."""
+    """What the server saw itself. `online` None: nothing seen since the server's start.
+
+    `reachable` False: it carries a prefix as others do, and only the others answer.
+    """
 
     online: bool | None = None
     expired: bool = False
+    reachable: bool = True
+
+    @property
+    def carries(self) -> bool | None:
+        """Say whether prefixes may be sent to it: as `online`, but never if it is unreachable."""
+        return self.online if self.reachable else False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +185,7 @@ def _settled(world: World, nodes: dict[int, Node]) -> World:
     """Decide again who carries what, and give every node its routes (in `nodes`, the copy)."""
     routers = [n for n in nodes.values() if _routing(n)]
     carriers = [
-        Carrier(id=n.id, routes=n.carried, online=n.presence.online)
+        Carrier(id=n.id, routes=n.carried, online=n.presence.carries)
         for n in routers
         if not n.presence.expired
     ]

@@ -20,6 +20,7 @@ from gatepost.daemon.hostinfo import Announcement, MachineFacts, make_hostinfo
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.keeper import Keeper
 from gatepost.daemon.login import Login, LoginRequest, log_out
+from gatepost.daemon.ping_request import TsmpPing
 from gatepost.daemon.settings_file import BoxSettings
 from gatepost.errors import GatepostError, RefusedError, UnreachableError, WireError
 from gatepost.model.keys import DiscoPrivate, MachinePrivate, NodePublic
@@ -87,6 +88,7 @@ class Control:
         announcement: Callable[[], Announcement],
         me: Myself,
         now: Callable[[], float],
+        tsmp_ping: TsmpPing,
     ) -> None:
         self._inputs = inputs
         self._keeper = keeper
@@ -94,6 +96,7 @@ class Control:
         self._announcement = announcement
         self._me = me
         self._now = now
+        self._tsmp_ping = tsmp_ping
         self.standing = Standing()
         self._server_url = ""
         self._wanted = False
@@ -217,7 +220,9 @@ class Control:
         try:
             if not self._registered:
                 await self._register(server)
-            self._follower = Follower(server, self._map_request, self._announcement)
+            self._follower = Follower(
+                server, self._map_request, self._announcement, self._tsmp_ping
+            )
             await self._follower.run(self._on_message)
         finally:
             self._follower = None

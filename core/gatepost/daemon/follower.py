@@ -10,7 +10,7 @@ from typing import Protocol
 
 from gatepost.daemon.hostinfo import Announcement
 from gatepost.daemon.login import Registrar
-from gatepost.daemon.ping_request import Asker, answer_ping
+from gatepost.daemon.ping_request import Asker, TsmpPing, answer_ping
 from gatepost.errors import GatepostError, RefusedError, UnreachableError
 from gatepost.net.tasks import Tasks
 from gatepost.sessions.netmap import MapState
@@ -37,8 +37,10 @@ class Follower:
         server: Server,
         request: Callable[[Announcement], MapRequest],
         announcement: Callable[[], Announcement],
+        tsmp_ping: TsmpPing,
     ) -> None:
         self._server = server
+        self._tsmp_ping = tsmp_ping
         self._request = request
         self._announcement = announcement
         self._news = asyncio.Event()
@@ -71,7 +73,7 @@ class Follower:
                 state.apply(message)
                 on_message(state, message)
                 if message.ping_request is not None:
-                    work = answer_ping(self._server, message.ping_request)
+                    work = answer_ping(self._server, message.ping_request, self._tsmp_ping)
                     self._tasks.spawn(work, "answer to the server")
         raise UnreachableError("the server ended the map stream")
 

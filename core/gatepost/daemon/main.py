@@ -31,6 +31,7 @@ from gatepost.daemon.local_api import LocalNode
 from gatepost.daemon.netcheck import check_network
 from gatepost.daemon.node import Node
 from gatepost.daemon.observer import Observer
+from gatepost.daemon.ping_request import TsmpPing
 from gatepost.daemon.probes import (
     FACTS,
     FactsProbe,
@@ -145,7 +146,13 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         )
     )
     stack.push_async_callback(carriers.close)
-    control = make_control(inputs, keeper, me, lambda: node.announcement())  # noqa: PLW0108
+    control = make_control(
+        inputs,
+        keeper,
+        me,
+        lambda: node.announcement(),  # noqa: PLW0108
+        carriers.tsmp_ping,
+    )
     in_force = InForce(file, plugins, inputs, entry_points(group=GROUP), control.configure_box)
     await in_force.reload()
     probes = (*own_probes(netlink, surroundings), *plugins.probes())
@@ -180,7 +187,11 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
 
 
 def make_control(
-    inputs: Inputs, keeper: Keeper, me: Myself, announcement: Callable[[], Announcement]
+    inputs: Inputs,
+    keeper: Keeper,
+    me: Myself,
+    announcement: Callable[[], Announcement],
+    tsmp_ping: TsmpPing,
 ) -> Control:
     return Control(
         inputs=inputs,
@@ -189,6 +200,7 @@ def make_control(
         announcement=announcement,
         me=me,
         now=wall_clock,
+        tsmp_ping=tsmp_ping,
     )
 
 

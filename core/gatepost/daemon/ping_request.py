@@ -10,18 +10,25 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import h11
 
 from gatepost.errors import GatepostError, Malformed
-from gatepost.wire.netmap import PingRequest
+from gatepost.model.netmap import IPAddress
+from gatepost.wire.go_json import write_json
+from gatepost.wire.netmap import PingRequest, PingResponse
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 15.0  # seconds, protocol document 1.13
+PING_PATIENCE = 5.0  # seconds for a ping of a peer, after which nobody is interested any more
+
+TsmpPing = Callable[[IPAddress, float], Awaitable[float | None]]
 
 
 class Asker(Protocol):
@@ -32,8 +39,8 @@ class Asker(Protocol):
     ) -> tuple[int, bytes]: ...
 
 
-async def answer_ping(server: Asker, ping: PingRequest) -> None:
-    """Do what the server asks, or log why not."""
+async def answer_ping(server: Asker, ping: PingRequest, tsmp_ping: TsmpPing) -> None:
+    """Do what the server asks, or log why not. A peer that does not answer is not told of."""
     target = urlsplit(ping.url)
     path = f"{target.path}?{target.query}" if target.query else target.path
     try:
@@ -41,10 +48,26 @@ async def answer_ping(server: Asker, ping: PingRequest) -> None:
             await server.request("HEAD", path, wait=PATIENCE)
         elif ping.types == "c2n":
             await server.request("POST", path, answer_c2n(_payload(ping)), wait=PATIENCE)
+        elif ping.types == "TSMP":
+            found = await _ping_peer(ping, tsmp_ping)
+            if found is not None:
+                await server.request("POST", path, write_json(found), wait=PATIENCE)
         else:
             log.info("the server asks for pings of the kind %s, which are not done", ping.types)
     except GatepostError as error:
         log.warning("the server's request %s could not be answered: %s", ping.url, error)
+
+
+async def _ping_peer(ping: PingRequest, tsmp_ping: TsmpPing) -> PingResponse | None:
+    """Ping a peer inside the tunnel; None without an answer. Raise `Malformed`."""
+    try:
+        address = ip_address(ping.ip)
+    except ValueError as error:
+        raise Malformed(f"{ping.ip!r} is not an address to ping") from error
+    latency = await tsmp_ping(address, PING_PATIENCE)
+    if latency is None:
+        return None
+    return PingResponse(type=ping.types, ip=ping.ip, latency_seconds=latency)
 
 
 def answer_c2n(raw: bytes) -> bytes:

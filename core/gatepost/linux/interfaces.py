@@ -13,13 +13,14 @@ from gatepost.linux.netlink import Netlink
 from gatepost.linux.rtnetlink import InterfaceAddress, Link
 from gatepost.linux.wireguard_state import in_order
 from gatepost.model.gateway import Gateway
-from gatepost.model.netmap import MESH_V4, MESH_V6, IPAddress
-from gatepost.model.owned import DEVICE, MARK
+from gatepost.model.netmap import MESH_V4, MESH_V6, IPAddress, IPNetwork
+from gatepost.model.owned import DEVICES, MARK
 from gatepost.model.process import LocalNetworks
 
 # Root name servers: addresses far away from everybody. Nothing is sent to them, the kernel
 # is only asked which way it would go.
 _FAR = (IPv4Address("198.41.0.4"), IPv6Address("2001:503:ba3e::2:30"))
+_RUNNING = 0x40  # IFF_RUNNING: the cable is plugged in, or the link knows no cable
 _UNUSABLE = rtnetlink.TENTATIVE | rtnetlink.DAD_FAILED | rtnetlink.DEPRECATED
 
 
@@ -41,9 +42,7 @@ class Attachment:
     gateways: tuple[Gateway, ...] = ()
 
 
-async def read_attachment(
-    netlink: Netlink, ours: frozenset[str] = frozenset({DEVICE})
-) -> Attachment:
+async def read_attachment(netlink: Netlink, ours: frozenset[str] = DEVICES) -> Attachment:
     """Read it all from the kernel; `ours` are the devices that do not count."""
     links = await all_links(netlink)
     messages = await netlink.ask(rtnetlink.get_addresses())
@@ -70,21 +69,31 @@ def attachment(
     has_default_v6: bool,
 ) -> Attachment:
     """Judge what was read."""
+    held = tuple(held)
     up = {i for i, link in links.items() if _counts(link, ours)}
     usable = [a for a in held if a.index in up and not a.flags & _UNUSABLE]
-    networks = {
-        ip_network(f"{a.address}/{a.length}", strict=False)
-        for a in usable
-        if not a.address.is_link_local and a.length < a.address.max_prefixlen
-    }
+    plugged = {i for i in up if links[i].flags & _RUNNING}
+    loose = {i for i, k in links.items() if not k.is_loopback and k.name not in ours} - plugged
+    networks = _networks(a for a in usable if a.index in plugged)
+    severed = _networks(a for a in held if a.index in loose) - networks
     addresses = {a.address for a in usable if not a.address.is_link_local}
     return Attachment(
-        local=LocalNetworks(networks=in_order(networks), addresses=_in_order(addresses)),
+        local=LocalNetworks(
+            networks=in_order(networks), addresses=_in_order(addresses), severed=in_order(severed)
+        ),
         endpoints=_in_order(a for a in addresses if _is_endpoint(a)),
         links=tuple(sorted(links[i].name for i in up)),
         has_default_v4=has_default_v4,
         has_default_v6=has_default_v6,
     )
+
+
+def _networks(held: Iterable[InterfaceAddress]) -> set[IPNetwork]:
+    return {
+        ip_network(f"{a.address}/{a.length}", strict=False)
+        for a in held
+        if not a.address.is_link_local and a.length < a.address.max_prefixlen
+    }
 
 
 def _counts(link: Link, ours: frozenset[str]) -> bool:

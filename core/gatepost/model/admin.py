@@ -70,6 +70,8 @@ class NodeDocument(Document, frozen=True, kw_only=True):
     expired: bool = False
     announced_routes: tuple[str, ...] = ()
     approved_routes: tuple[str, ...] = ()
+    primary_routes: tuple[str, ...] = ()  # that lead to it now, and not to another node
+    reachable: bool = True  # False: its rivals for a network answer, it does not
 
 
 class NodeRequest(Document, frozen=True, kw_only=True):

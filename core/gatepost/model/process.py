@@ -87,10 +87,14 @@ class WatchLinks(Watch[tuple[str, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class LocalNetworks:
-    """The networks that this machine's other interfaces are attached to, and its own addresses."""
+    """The networks that this machine's other interfaces are attached to, and its own addresses.
+
+    `severed` are networks of which it has an address, but no cable (or radio) leads there.
+    """
 
     networks: tuple[IPNetwork, ...] = ()
     addresses: tuple[IPAddress, ...] = ()
+    severed: tuple[IPNetwork, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

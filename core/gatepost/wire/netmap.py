@@ -152,6 +152,15 @@ class PingRequest(Message, frozen=True, kw_only=True):
     payload: str = ""  # base64
 
 
+class PingResponse(Message, frozen=True, kw_only=True):
+    """What a node found when the server asked it to ping another; `err` "" is an answer."""
+
+    type: str = ""
+    ip: str = ""
+    err: str = ""
+    latency_seconds: float = 0.0
+
+
 class MapResponse(Message, frozen=True, kw_only=True):
     """One frame of the stream.
 

@@ -10,6 +10,8 @@ from gatepost.cli.session import Session
 from gatepost.cli.values import Prefixes
 from gatepost.model.admin import NodeDocument, NodeRequest
 
+EXITS = ("0.0.0.0/0", "::/0")  # of these each machine chooses its own carrier
+
 
 @click.group(help="Networks behind nodes. NODE is an id or a name, ROUTES like 10.1.0.0/16,...")
 def routes() -> None: ...
@@ -60,9 +62,13 @@ def _joined(words: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
 def _state(node: NodeDocument, route: str) -> str:
     if route not in node.announced_routes:
         return click.style("approved, not advertised", dim=True)
-    if route in node.approved_routes:
+    if route not in node.approved_routes:
+        return click.style("waits for approval", fg="yellow")
+    if route in node.primary_routes or route in EXITS:
         return click.style("approved", fg="green")
-    return click.style("waits for approval", fg="yellow")
+    if not node.reachable:
+        return click.style("approved, does not answer", fg="red")
+    return click.style("approved, stands by", fg="green", dim=True)
 
 
 def _document(node: NodeDocument, route: str) -> dict[str, object]:
@@ -72,4 +78,5 @@ def _document(node: NodeDocument, route: str) -> dict[str, object]:
         "route": route,
         "announced": route in node.announced_routes,
         "approved": route in node.approved_routes,
+        "primary": route in node.primary_routes,
     }

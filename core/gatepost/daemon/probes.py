@@ -15,7 +15,7 @@ from gatepost.linux.interfaces import Attachment
 from gatepost.model.gateway import Gateway
 from gatepost.model.netmap import IPAddress
 from gatepost.model.observed import Watch
-from gatepost.model.owned import DEVICE
+from gatepost.model.owned import DEVICES
 from gatepost.model.process import (
     LocalNetworks,
     WatchFact,
@@ -104,7 +104,7 @@ def links_accepting_ra(root: Path = Path("/proc/sys/net/ipv6/conf")) -> str:
     found = list[str]()
     for path in sorted(root.glob("*/accept_ra")):
         name = path.parent.name
-        if name not in {"all", "default", "lo", DEVICE} and path.read_text().strip() in {"1", "2"}:
+        if name not in {"all", "default", "lo"} | DEVICES and path.read_text().strip() in {"1", "2"}:
             found.append(name)
     return " ".join(found)
 

@@ -1,4 +1,4 @@
-"""The applier of `Address`: what our own device is called by."""
+"""The applier of `Address`: what our own devices are called by."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gatepost.linux.links import all_links
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.netlink_message import Request
 from gatepost.model.kernel import Address
-from gatepost.model.owned import DEVICE
+from gatepost.model.owned import DEVICES
 from gatepost.model.resource import Change, Resource
 
 _GONE = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
@@ -23,7 +23,7 @@ class Addresses:
 
     applies: type[Resource] = Address
 
-    def __init__(self, netlink: Netlink, devices: frozenset[str] = frozenset({DEVICE})) -> None:
+    def __init__(self, netlink: Netlink, devices: frozenset[str] = DEVICES) -> None:
         self._netlink = netlink
         self._devices = devices
 

@@ -28,7 +28,13 @@ from gatepost.linux.netlink import Netlink
 from gatepost.linux.netlink_message import Request, attribute, read_attributes
 from gatepost.linux.nft import PROGRAM, run_nft
 from gatepost.model.kernel import PacketFilter
-from gatepost.model.owned import EPOCH_MASK, NFT_GUARD_TABLE, NFT_PATH_TABLE, NFT_TABLE
+from gatepost.model.owned import (
+    EPOCH_MASK,
+    NFT_GUARD_TABLE,
+    NFT_PATH_TABLE,
+    NFT_PROVIDER_TABLE,
+    NFT_TABLE,
+)
 from gatepost.model.resource import Change, Resource
 
 GET_GENERATION = (10 << 8) | 16  # nfnetlink subsystem nftables, NFT_MSG_GETGEN
@@ -56,7 +62,7 @@ class Filters:
         self,
         netlink: Netlink,
         directory: Path,
-        tables: tuple[str, ...] = (NFT_TABLE, NFT_PATH_TABLE, NFT_GUARD_TABLE),
+        tables: tuple[str, ...] = (NFT_TABLE, NFT_PATH_TABLE, NFT_GUARD_TABLE, NFT_PROVIDER_TABLE),
         program: str = PROGRAM,
     ) -> None:
         self._netlink = netlink

@@ -11,7 +11,7 @@ from gatepost.linux.links import all_links
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.netlink_message import Message, Request
 from gatepost.model.kernel import Route
-from gatepost.model.owned import EXIT_TABLE, ROUTE_TABLE
+from gatepost.model.owned import EXIT_TABLE, PROVIDER_TABLE, ROUTE_TABLE
 from gatepost.model.resource import Change, Resource
 
 _GONE = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV})
@@ -26,7 +26,9 @@ class Routes:
     applies: type[Resource] = Route
 
     def __init__(
-        self, netlink: Netlink, tables: tuple[int, ...] = (ROUTE_TABLE, EXIT_TABLE)
+        self,
+        netlink: Netlink,
+        tables: tuple[int, ...] = (ROUTE_TABLE, EXIT_TABLE, PROVIDER_TABLE),
     ) -> None:
         self._netlink = netlink
         self._tables = tables

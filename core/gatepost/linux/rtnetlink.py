@@ -36,13 +36,13 @@ RULE_INVERT = 2  # flag: packets to which the rest does not apply
 _FOREIGN_SELECTORS = frozenset(
     f"FRA_{name}"
     for name in (
-        *("OIFNAME", "GOTO", "TUN_ID", "L3MDEV", "UID_RANGE"),
+        *("GOTO", "TUN_ID", "L3MDEV", "UID_RANGE"),
         *("IP_PROTO", "SPORT_RANGE", "DPORT_RANGE"),
     )
 )
 
-Kind = Literal["unicast", "blackhole", "throw"]
-_KINDS: dict[Kind, int] = {"unicast": 1, "blackhole": 6, "throw": 9}
+Kind = Literal["unicast", "blackhole", "unreachable", "throw"]
+_KINDS: dict[Kind, int] = {"unicast": 1, "blackhole": 6, "unreachable": 7, "throw": 9}
 _KIND_NAMES: dict[int, Kind] = {number: name for name, number in _KINDS.items()}
 
 
@@ -306,8 +306,6 @@ def read_rule(message: Message) -> Rule | None:
         mark = 0
     destination, source = rule.text("FRA_DST"), rule.text("FRA_SRC")
     incoming = rule.text("FRA_IIFNAME")
-    if incoming not in {None, LOOPBACK}:
-        table = 0
     return Rule(
         family=4 if rule.field("family") == socket.AF_INET else 6,
         priority=priority,
@@ -321,7 +319,9 @@ def read_rule(message: Message) -> Rule | None:
             else None
         ),
         source=_network(rule.field("family"), source, rule.field("src_len")) if source else None,
-        own=incoming is not None,
+        own=incoming == LOOPBACK,
+        incoming=None if incoming == LOOPBACK else incoming,
+        outgoing=rule.text("FRA_OIFNAME"),
     )
 
 
@@ -346,8 +346,10 @@ def add_rule(rule: Rule) -> Request:
     if rule.source is not None:
         fields["src_len"] = rule.source.prefixlen
         attributes.append(("FRA_SRC", str(rule.source.network_address)))
-    if rule.own:
-        attributes.append(("FRA_IIFNAME", LOOPBACK))
+    if rule.own or rule.incoming is not None:
+        attributes.append(("FRA_IIFNAME", LOOPBACK if rule.own else rule.incoming))
+    if rule.outgoing is not None:
+        attributes.append(("FRA_OIFNAME", rule.outgoing))
     return routing_request(RoutingType.NEW_RULE, CREATE | EXCLUSIVE, fields, attributes, about=rule)
 
 

@@ -16,7 +16,7 @@ from ipaddress import ip_address, ip_network
 
 from gatepost.errors import Malformed
 from gatepost.linux.wireguard_state import DeviceState, DeviceUpdate, PeerState, PeerUpdate
-from gatepost.model.keys import NodePrivate, NodePublic
+from gatepost.model.keys import NodePrivate, NodePublic, PresharedKey
 from gatepost.model.netmap import Endpoint, IPNetwork
 
 GET = b"get=1\n\n"
@@ -47,8 +47,8 @@ def _peer_lines(peer: PeerUpdate) -> Iterator[str]:
         yield "remove=true"
         return
     if peer.create:
-        yield f"preshared_key={NO_KEY}"
-        yield "persistent_keepalive_interval=0"
+        yield f"preshared_key={peer.preshared.raw.hex() if peer.preshared else NO_KEY}"
+        yield f"persistent_keepalive_interval={peer.keepalive}"
     else:
         yield "update_only=true"
     if peer.endpoint is not None:
@@ -69,7 +69,8 @@ class _Peer:
     received: int = 0
     sent: int = 0
     allowed: list[IPNetwork] = field(default_factory=list[IPNetwork])
-    is_plain: bool = True
+    preshared: PresharedKey | None = None
+    keepalive: int = 0
 
     def done(self) -> PeerState:
         return PeerState(
@@ -79,7 +80,8 @@ class _Peer:
             received=self.received,
             sent=self.sent,
             allowed=frozenset(self.allowed),
-            is_plain=self.is_plain,
+            preshared=self.preshared,
+            keepalive=self.keepalive,
         )
 
 
@@ -132,11 +134,11 @@ class Reading:
 
 
 def _on_preshared(peer: _Peer, value: str) -> None:
-    peer.is_plain = peer.is_plain and not any(_key(value))
+    peer.preshared = PresharedKey(_key(value)) if value != NO_KEY else None
 
 
 def _on_keepalive(peer: _Peer, value: str) -> None:
-    peer.is_plain = peer.is_plain and _number(value, 0xFFFF) == 0
+    peer.keepalive = _number(value, 0xFFFF)
 
 
 def _on_endpoint(peer: _Peer, value: str) -> None:

@@ -8,7 +8,7 @@ and `WireGuardPeer` write it, the path service moves endpoints, status reads it.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -65,6 +65,10 @@ class WireGuard:
         self._netlink = netlink
         self._backend = backend
         self.device = device
+
+    def beside(self, device: str) -> WireGuard:
+        """Return another device of the same implementation."""
+        return WireGuard(self._netlink, self._backend, device)
 
     @property
     def backend(self) -> BackendName:
@@ -129,6 +133,10 @@ class WireGuard:
         if link is not None:
             request = rtnetlink.delete_link(link.index, link.name)
             await self._netlink.write([request], frozenset({errno.ENODEV}))
+
+    async def update_peers(self, updates: Sequence[PeerUpdate]) -> None:
+        """Carry out the steps in their order, in one transaction."""
+        await self._backend.write(self.device, DeviceUpdate(), updates)
 
     async def write_peers(
         self, changes: tuple[Change, ...], endpoints: Mapping[NodePublic, Endpoint]

@@ -46,7 +46,7 @@ from gatepost.linux.wireguard_state import (
     PeerState,
     PeerUpdate,
 )
-from gatepost.model.keys import NodePrivate, NodePublic
+from gatepost.model.keys import NodePrivate, NodePublic, PresharedKey
 from gatepost.model.netmap import Endpoint, IPNetwork
 
 FAMILY = "wireguard"
@@ -69,8 +69,6 @@ _PREFIX4 = struct.Struct("=HH HHH2x HH4s HHB3x")  # the list's item around it, f
 _PREFIX6 = struct.Struct("=HH HHH2x HH16s HHB3x")  # … address, length
 _SOCKADDR4 = struct.Struct("=H2s4s8x")  # family, port in network order, address
 _SOCKADDR6 = struct.Struct("=H2s4x16s4x")
-# A new peer has neither; it may be one that someone made by hand.
-_NO_PRESHARED_NO_KEEPALIVE = attribute(_PRESHARED, bytes(32)) + attribute(_KEEPALIVE, bytes(2))
 
 
 class KernelBackend:
@@ -156,7 +154,9 @@ def _peer_pieces(peer: PeerUpdate) -> Iterator[bytes]:
     if peer.endpoint is not None:
         parts.append(attribute(_ENDPOINT, write_endpoint(peer.endpoint)))
     if peer.create:
-        parts.append(_NO_PRESHARED_NO_KEEPALIVE)
+        # Said of every new peer: it may be one that someone made by hand.
+        parts.append(attribute(_PRESHARED, peer.preshared.raw if peer.preshared else bytes(32)))
+        parts.append(attribute(_KEEPALIVE, struct.pack("=H", peer.keepalive)))
     if prefixes:
         parts.append(nested(_ALLOWED, map(_prefix, prefixes[:PREFIXES_PER_PIECE])))
     yield nested(0, parts)
@@ -228,13 +228,15 @@ def _join(peers: dict[NodePublic, PeerState], piece: PeerState) -> None:
         received=first.received,
         sent=first.sent,
         allowed=first.allowed | piece.allowed,
-        is_plain=first.is_plain,
+        preshared=first.preshared,
+        keepalive=first.keepalive,
     )
 
 
 def read_peer(body: bytes) -> PeerState:
     found: dict[int, bytes] = dict(read_attributes(body))
     endpoint = read_endpoint(found[_ENDPOINT]) if _ENDPOINT in found else None
+    preshared = found.get(_PRESHARED, b"")
     prefixes = (read_prefix(p) for _, p in read_attributes(found.get(_ALLOWED, b"")))
     return PeerState(
         public_key=NodePublic(found.get(_PUBLIC, b"")),
@@ -243,7 +245,8 @@ def read_peer(body: bytes) -> PeerState:
         received=read_integer(found.get(_RECEIVED, bytes(8)), 8),
         sent=read_integer(found.get(_SENT, bytes(8)), 8),
         allowed=frozenset(p for p in prefixes if p is not None),
-        is_plain=not any(found.get(_PRESHARED, b"") + found.get(_KEEPALIVE, b"")),
+        preshared=PresharedKey(preshared) if any(preshared) else None,
+        keepalive=read_integer(found.get(_KEEPALIVE, bytes(2)), 2),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from gatepost.model.kernel import WireGuardPeer
-from gatepost.model.keys import NodePrivate, NodePublic
+from gatepost.model.keys import NodePrivate, NodePublic, PresharedKey
 from gatepost.model.netmap import Endpoint, IPNetwork
 from gatepost.model.resource import Change
 
@@ -28,7 +28,13 @@ class PeerState:
     received: int = 0  # bytes
     sent: int = 0  # bytes
     allowed: frozenset[IPNetwork] = frozenset()
-    is_plain: bool = True  # no pre-shared key and no keep-alive, as we make every peer
+    preshared: PresharedKey | None = None
+    keepalive: int = 0  # seconds, 0 is none
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether it has neither, as we make every peer of the mesh."""
+        return self.preshared is None and self.keepalive == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +65,15 @@ class PeerUpdate:
 
     `create` False leaves a peer that is not there alone. `replace` takes all
     prefixes away before `allowed` is added. A prefix that another peer has
-    moves to this one, in one instant.
+    moves to this one, in one instant. `preshared` and `keepalive` (seconds) count with
+    `create` only.
     """
 
     public_key: NodePublic
     endpoint: Endpoint | None = None
     allowed: tuple[IPNetwork, ...] = ()
+    preshared: PresharedKey | None = None
+    keepalive: int = 0
     create: bool = False
     replace: bool = False
     remove: bool = False

@@ -60,7 +60,7 @@ class Route(Resource):
     table: int
     destination: IPNetwork
     device: str | None = None
-    kind: Literal["unicast", "blackhole", "throw"] = "unicast"
+    kind: Literal["unicast", "blackhole", "unreachable", "throw"] = "unicast"
     source: IPAddress | None = None  # the address that this machine's own packets get
     mtu: int | None = None  # octets of a packet; None leaves it to the device
     gateway: IPAddress | None = None  # on a network that this machine is attached to
@@ -73,7 +73,8 @@ class Rule(Resource):
     `invert` turns the whole of it round: packets to which not all of the rest applies
     (`ip rule add not fwmark …`).
     `destination` narrows it to packets that go there, `source` to those that come
-    from there, and `own` to those that this machine itself sends.
+    from there, and `own` to those that this machine itself sends. `incoming` is the
+    device that they came from, `outgoing` the one that their socket is bound to.
     """
 
     identity: ClassVar = ("family", "priority")
@@ -86,6 +87,8 @@ class Rule(Resource):
     destination: IPNetwork | None = None
     source: IPNetwork | None = None
     own: bool = False
+    incoming: str | None = None
+    outgoing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

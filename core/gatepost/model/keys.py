@@ -163,3 +163,10 @@ class DiscoPrivate(PrivateKey):
     @property
     def public(self) -> DiscoPublic:
         return DiscoPublic(self.public_raw)
+
+
+class PresharedKey(PrivateKey):
+    """A secret that both ends of a WireGuard tunnel know, beside their keys."""
+
+    __slots__ = ()
+    prefix: ClassVar[str] = "psk"

@@ -11,13 +11,19 @@ from ipaddress import IPv4Network, IPv6Network
 
 DEVICE = "gatepost0"  # the WireGuard interface
 ROUTE_TABLE = 52
+PROVIDER_DEVICE = "gatepost-exit"  # the WireGuard interface of a provider that exits go out through
+TUNNEL_DEVICES = frozenset({PROVIDER_DEVICE})  # whole tunnels beside the mesh
+DEVICES = frozenset({DEVICE}) | TUNNEL_DEVICES
 MAIN_TABLE = 254  # not ours: where the kernel keeps ordinary routes
 ROUTE_PROTOCOL = 152  # rtm_protocol of our routes; unassigned in /etc/iproute2/rt_protos
 RULE_PRIORITIES = range(5200, 5300)
 EXIT_TABLE = 54  # where packets for the internet go when an exit node is used
+PROVIDER_TABLE = 55  # where packets from the mesh for the internet go when a provider carries them
 STAND_IN_TABLE = 53  # routes of what stands for places at peer relays
 STAND_IN_PRIORITY = 5260  # what goes there looks into that table
 MESH_PRIORITY = 5270  # what does not carry our mark looks into our table before the main one
+PROVIDER_PRIORITY = 5274  # what came from the mesh looks into the provider's table
+PROVIDER_DEVICE_PRIORITY = 5275  # so do sockets that are bound to the provider's device
 EXIT_PRIORITIES = range(5280, 5300)  # what may go out through an exit node looks into its table
 MARK = (
     0x80000  # packets of ours that must never enter the tunnel: WireGuard's, the server's, DERP's
@@ -30,14 +36,18 @@ STAND_IN_PROGRAM_PRIORITY = 5220  # puts a relay's header on WireGuard's packets
 RELAY_PRIORITY = 5210  # forwards for others; before the mesh's own packets are looked at
 NFT_TABLE = "gatepost"  # family inet: packet filter, forwarding, masquerade
 NFT_GUARD_TABLE = "gatepost-guard"  # family inet: lets nothing out beside an exit node
+NFT_PROVIDER_TABLE = "gatepost-provider"  # family inet: lets exits out through a provider only
 NFT_HELD_TABLE = "gatepost-held"  # family inet: packets kept from WireGuard; seldom there
 NFT_PATH_TABLE = "gatepost-path"  # family inet: disco and STUN steering
-NFT_TABLES = frozenset({NFT_TABLE, NFT_GUARD_TABLE, NFT_HELD_TABLE, NFT_PATH_TABLE})
+NFT_TABLES = frozenset(
+    {NFT_TABLE, NFT_GUARD_TABLE, NFT_PROVIDER_TABLE, NFT_HELD_TABLE, NFT_PATH_TABLE}
+)
 SYSCTL_DIRECTORY = "gatepost"  # name of our file in sysctl.d, if any
 
 WIREGUARD_PORT = 41641  # UDP, the port peers see
 DISCO_PORT_OFFSET = 1  # the socket behind the steering rules listens on WIREGUARD_PORT + 1
 PROXY_PORT_OFFSET = 2  # the loopback socket that stands for peers reached through DERP
+PROVIDER_PORT = 41648  # UDP, from where a provider is spoken to unless its file names a port
 PEER_RELAY_PORT = 41650  # UDP, what a relay for others offers unless told otherwise
 PROXY_NETWORK = IPv4Network("127.64.0.0/10")  # one address of it per peer, with that port
 # One address of it, with that port, stands for a place at a peer relay: WireGuard sends there, and

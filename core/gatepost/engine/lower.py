@@ -7,13 +7,14 @@ second, and keeps the names of the plugins behind each.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
 
 from gatepost.engine.filter import FilterWishes, filter_text
 from gatepost.engine.guard import guard_text
+from gatepost.engine.kill_switch import kill_switch_text
 from gatepost.engine.merge import Desired
 from gatepost.model.kernel import (
     Address,
@@ -40,16 +41,21 @@ from gatepost.model.owned import (
     ALIAS_NETWORK,
     DEVICE,
     NFT_GUARD_TABLE,
+    NFT_PROVIDER_TABLE,
     NFT_TABLE,
     TRANSLATION_ROOM,
     WIREGUARD_PORT,
 )
+from gatepost.model.renumber import Renumber
 from gatepost.model.resource import Level, Notice, Resource
+from gatepost.model.tunnel import OnlyThroughTunnel, Tunnel
 
 # What ends in the packet filter and has no other place.
 FILTER_NOUNS = (
     Admit, Sender, Forward, ForwardOut, Masquerade, MasqueradeOut, Translate, ClampMss,
+    Renumber,
 )  # fmt: skip
+GUARD_NOUNS = (OnlyThroughMesh, OnlyThroughTunnel)  # each is a table of its own
 _ALL_BITS = 0xFFFFFFFF
 _LONGER_HEADER = 20  # octets: IPv6 has 40, IPv4 20
 
@@ -67,15 +73,14 @@ def lower(desired: Desired) -> Desired:
     owners = dict(desired.owners)
     notices = list(desired.notices)
     for key, resource in desired.resources.items():
-        if not isinstance(resource, (AllowedPrefix, WireGuardPeer, OnlyThroughMesh, *FILTER_NOUNS)):
+        if not isinstance(resource, (AllowedPrefix, WireGuardPeer, *GUARD_NOUNS, *FILTER_NOUNS)):
             resources[key] = _canonical(resource)
     if _of(desired.resources, Translate):
         _make_room(resources)
     for peer, names in _peers(desired, notices):
         resources[peer.key] = peer
         owners[peer.key] = names
-    for guard in _of(desired.resources, OnlyThroughMesh):
-        table = PacketFilter(NFT_GUARD_TABLE, guard_text(guard))
+    for guard, table in _guards(desired.resources):
         resources[table.key] = table
         owners[table.key] = desired.owners.get(guard.key, frozenset())
     if _needs_filter(desired.resources):
@@ -88,9 +93,16 @@ def lower(desired: Desired) -> Desired:
     )
 
 
+def _guards(resources: Mapping[Hashable, Resource]) -> Iterator[tuple[Resource, PacketFilter]]:
+    for guard in _of(resources, OnlyThroughMesh):
+        yield guard, PacketFilter(NFT_GUARD_TABLE, guard_text(guard))
+    for switch in _of(resources, OnlyThroughTunnel):
+        yield switch, PacketFilter(NFT_PROVIDER_TABLE, kill_switch_text(switch))
+
+
 def _canonical(resource: Resource) -> Resource:
     """Write a value the way the kernel will read it back, so that the next round sees no change."""
-    if isinstance(resource, WireGuardDevice):
+    if isinstance(resource, (WireGuardDevice, Tunnel)):
         return replace(resource, private_key=clamp(resource.private_key))
     if isinstance(resource, Rule) and resource.mask == _ALL_BITS:
         return replace(resource, mask=None)
@@ -180,6 +192,7 @@ def _wishes(resources: Mapping[Hashable, Resource]) -> FilterWishes:
         masquerade=[m.destination for m in _of(resources, Masquerade)],
         masquerade_out=[m.source for m in _of(resources, MasqueradeOut)],
         translated=[t.inside for t in _of(resources, Translate)],
+        renumbered=_of(resources, Renumber),
         clamp=[c.destination for c in _of(resources, ClampMss)],
         listen=_of(resources, Listen),
     )

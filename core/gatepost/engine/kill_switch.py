@@ -1,0 +1,42 @@
+"""Writes the nftables text that lets an exit's packets out through a provider only. No I/O.
+
+    input    from the provider: answers, nothing else; this machine is no server there
+    forward  from the provider: answers; to the provider: what comes from the mesh;
+             from the mesh: to the provider, and where it was spared
+
+Routes alone would do while all goes well. This holds also while routes change, when the
+provider's device is gone, and while there is no daemon. It stands beside the packet filter,
+which still decides who may use the exit at all.
+"""
+
+from __future__ import annotations
+
+from gatepost.engine.nft_text import address_set, spans_of
+from gatepost.model.owned import NFT_PROVIDER_TABLE
+from gatepost.model.tunnel import OnlyThroughTunnel
+
+
+def kill_switch_text(wish: OnlyThroughTunnel) -> str:
+    """Return the whole table in nft's language; equal wishes give equal text."""
+    lines = [f"table inet {NFT_PROVIDER_TABLE} {{"]
+    for version in (4, 6):
+        lines += address_set(f"spared{version}", version, spans_of(wish.spared, version))
+    lines += [
+        "\tchain here {",
+        "\t\ttype filter hook input priority filter; policy accept;",
+        f'\t\tiifname "{wish.tunnel}" ct state established,related accept',
+        f'\t\tiifname "{wish.tunnel}" counter drop',
+        "\t}",
+        "\tchain through {",
+        "\t\ttype filter hook forward priority filter; policy accept;",
+        f'\t\tiifname "{wish.tunnel}" ct state established,related accept',
+        f'\t\tiifname "{wish.tunnel}" counter drop',
+        f'\t\tiifname "{wish.mesh}" oifname "{wish.tunnel}" accept',
+        f'\t\toifname "{wish.tunnel}" counter drop',
+        f'\t\tiifname "{wish.mesh}" ip daddr != @spared4 counter drop',
+        f'\t\tiifname "{wish.mesh}" ip6 daddr != @spared6 counter drop',
+        "\t}",
+        "}",
+        "",
+    ]
+    return "\n".join(lines)

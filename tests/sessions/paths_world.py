@@ -110,6 +110,7 @@ class Host:
         default_factory=dict[NodePublic, Endpoint | None]
     )
     mute: bool = False  # its UDP packets are lost, and it hears all others
+    is_killed: bool = False  # only its WireGuard is left
     direct: dict[NodePublic, ByUdp | None] = field(default_factory=dict[NodePublic, ByUdp | None])
     received: list[tuple[float, str, bytes]] = field(default_factory=list[tuple[float, str, bytes]])
     moves: list[tuple[float, bool]] = field(default_factory=list[tuple[float, bool]])
@@ -154,17 +155,17 @@ class World:
         """Let WireGuard of `host` send a packet to its peer, by the endpoint that it has."""
         host.sent_octets += len(content)
         direct = host.direct.get(make_key(to.number))
-        if direct is None:
-            host.session.on_outbound(make_key(to.number), content, self.now)
-        else:
+        if direct is not None:
             self._udp(host, direct.endpoint, content)
+        elif not host.is_killed:
+            host.session.on_outbound(make_key(to.number), content, self.now)
         self.settle(host)
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
         end = self.now + seconds
         while True:
-            timers = [(h.session.next_timer(), h) for h in self.hosts]
+            timers = [(h.session.next_timer(), h) for h in self.hosts if not h.is_killed]
             due = [(t, h.number, h) for t, h in timers if t is not None]
             timer = min(due, default=None)
             event = self._events[0][0] if self._events else None
@@ -243,7 +244,7 @@ class World:
                 host.octets += len(content)
                 host.received.append((self.now, "udp", content))
                 self._wireguard(host, make_key(sender.number), source, content)
-            else:
+            elif not host.is_killed:
                 local = Local(IPv4Address(host.address), 2)
                 way = ByUdp(source, local)
                 host.session.on_disco(make_disco(sender.number), content, way, self.now)  # type: ignore[arg-type]  # a message
@@ -260,6 +261,8 @@ class World:
         def arrive() -> None:
             target = next(h for h in self.hosts if make_key(h.number) == node)
             source = make_key(host.number)
+            if target.is_killed:
+                return
             if isinstance(content, bytes):
                 target.octets += len(content)
                 target.received.append((self.now, "derp", content))
@@ -275,7 +278,7 @@ class World:
         """Read the counters of who wants that, and look again in a second."""
         self._at(self.now + 1.0, self._poll)
         for host in self.hosts:
-            if self.now - host.polled < host.session.poll_interval(self.now):
+            if host.is_killed or self.now - host.polled < host.session.poll_interval(self.now):
                 continue
             host.polled = self.now
             readings = [

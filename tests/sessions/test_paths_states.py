@@ -129,3 +129,15 @@ def test_the_endpoint_follows_the_state_and_nothing_else(before: State) -> None:
     assert (peer.relay is not None) == (before is State.RELAYED)
     expected = {State.RELAYED: PLACE.endpoint, State.DIRECT: NEAR, State.RESTING: NEAR}
     assert peer.wireguard == expected.get(before)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("late", [0.01, 0.3, 5.0, 44.99, 45.0, 45.02, 50.0, 51.6, 60.0, 86400.0])
+@pytest.mark.parametrize("before", State)
+def test_nothing_is_due_any_more_after_a_timer_that_came_late(before: State, late: float) -> None:
+    """A machine that was stopped for a while goes on without one timer for each second of it."""
+    session, now = make_state(before)
+    session.on_timer(now + late)
+    due = session.next_timer()
+
+    assert due is None or due > now + late

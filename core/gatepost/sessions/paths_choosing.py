@@ -61,10 +61,14 @@ class Choosing(Standing):
         if counters.endpoint != self.wireguard:
             self._on_roamed(counters.endpoint, now)
 
-    def _carry(self, packet: bytes) -> None:
-        """Send a packet that WireGuard gave to the proxy; in doubt by both ways."""
-        if self._best:
-            self._node.out.append(Carry(self._best.way, packet))
+    def _carry(self, packet: bytes, now: float) -> None:
+        """Send a packet that WireGuard gave to the proxy; in doubt by both ways.
+
+        DERP that brings nothing is in doubt as well.
+        """
+        way = self._best or (self._last if now - self.derp_at > COUNTED_TRUST else None)
+        if way:
+            self._node.out.append(Carry(way.way, packet))
         if self.region and (self.in_doubt or not self._best):
             self._node.out.append(Carry(ByDerp(self.region, self.facts.key), packet))
 
@@ -131,7 +135,7 @@ class Choosing(Standing):
         before = self._best.way if self._best else None
         self._log.changed(before, candidate.way, reason, now)
         self._best = candidate
-        self._followed = None
+        self._followed = self._last = None
         self._hold(None)
         self.in_doubt = False
         self.doubt_at = _FOREVER
@@ -141,9 +145,15 @@ class Choosing(Standing):
         self.upgrade_at = now + UPGRADE
         self._move()
         if packet := self.handshake.waiting():
-            self._carry(packet)
+            self._carry(packet, now)
         if now - candidate.sized > UPGRADE:
             self._asking.measure(candidate, now)
+
+    def _believe(self, candidate: Candidate, now: float) -> None:
+        """Use a way that no pong proves, for as long as the peer's WireGuard is heard by it."""
+        self._use(candidate, Reason.HEARD, now)
+        self.counted_at = now
+        self.trust_until = now + COUNTED_TRUST
 
     def _on_received_directly(self, counters: Counters, now: float) -> None:
         """Keep believing in the path while the peer's own packets prove it."""
@@ -175,6 +185,8 @@ class Choosing(Standing):
         self.on_traffic(now)
         if self._best and self._best.wireguard == endpoint:
             self._on_straight(endpoint, now)
+        elif self._last and self._last.wireguard == endpoint and self._is_daemon_away(now):
+            self._believe(self._last, now)
 
     def _on_roamed(self, endpoint: Endpoint | None, now: float) -> None:
         """Follow WireGuard to the address the peer sends from if it answers, else call it back.
@@ -195,6 +207,11 @@ class Choosing(Standing):
             if self._best and now - candidate.answered < TRUST:
                 self._use(candidate, Reason.FOLLOWED, now)
                 return
+            if candidate is self._last and self._is_daemon_away(now):
+                self._believe(candidate, now)
+                return
+            if self._best is None:
+                self._last = candidate
             self._asking.ping_if_due(candidate, now, HEARTBEAT_RETRY)
             if self.path is None and not relayed:
                 self._hold(endpoint)
@@ -209,7 +226,7 @@ class Choosing(Standing):
         self._log.changed(before, None, reason, now)
         if self.relay:
             self._log.relays_sought = float("-inf")
-        self._best = None
+        self._best, self._last = None, self._best
         was_moved, self.in_doubt, self.doubt_at = self.in_doubt, False, _FOREVER
         if not was_moved:
             self._move()

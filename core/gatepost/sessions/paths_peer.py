@@ -21,7 +21,9 @@ none; a direct address that answers always wins.
 
 A trusted way also stays trusted while WireGuard keeps receiving from the
 peer and nothing comes by DERP: then the peer's daemon is away (killed, or being
-upgraded), not the path.
+upgraded), not the path. And DERP carries no packet alone while nothing comes by
+it: a copy leaves by the way that was used last, which is all that a peer without
+its daemon hears.
 
 Source of the numbers: protocol document 2.3. Choice: 2.4. Relays: 4.
 """
@@ -167,8 +169,11 @@ class PeerPath(Choosing):
     def on_relay_lost(self, path: RelayPath, now: float) -> None:
         """Use a relay path no longer."""
         lost = self._relays.remove(path)
+        if lost is not None and lost is self._last:
+            self._last = None
         if lost is not None and lost is self._best:
             self._distrust(Reason.RELAY_LOST, now)
+            self._last = None
 
     def on_derp_packet(self, region: int, packet: bytes, now: float) -> None:
         """Note a WireGuard packet that came by DERP."""
@@ -190,15 +195,16 @@ class PeerPath(Choosing):
         """Take a packet that WireGuard gave to the proxy."""
         self.handshake.on_outbound(packet, now)
         self.on_traffic(now)
-        self._carry(packet)
+        self._carry(packet, now)
 
     def on_timer(self, now: float) -> None:
         """Do what is due."""
         if self._best and now >= self.trust_until:
             self._distrust(Reason.SILENT, now)
         if packet := self.handshake.due(now):
-            self._carry(packet)
+            self._carry(packet, now)
         if now >= self.active_until:
+            self._rest()
             return
         if now >= self.relay_ping_at:
             self._ping_relays(now)
@@ -219,6 +225,11 @@ class PeerPath(Choosing):
         return self._asking.ping_by(way, now, asked_for=True, size=size)
 
     # --- how it is done ----------------------------------------------------------
+
+    def _rest(self) -> None:
+        """Let nothing be due that was due while there was traffic, or it would be due for ever."""
+        self.heartbeat_at = self.seek_at = self.upgrade_at = float("inf")
+        self.relay_ping_at = self.doubt_at = float("inf")
 
     def _seek(self, now: float) -> None:
         """Ping every address, and ask the peer by DERP to do the same towards us."""
@@ -281,3 +292,5 @@ class PeerPath(Choosing):
         self._relays.clear()
         if self.relay:
             self._distrust(Reason.FORGOTTEN, now)
+        if self._last and self._last.relay:
+            self._last = None

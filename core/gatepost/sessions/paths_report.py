@@ -37,6 +37,7 @@ class Reason(enum.Enum):
     BETTER = "a better address answered"
     FOLLOWED = "WireGuard heard the peer from there, and it answers pings"
     ADOPTED = "it was in use when we started"
+    HEARD = "WireGuard heard the peer from there, and nothing else is heard of the peer"
     SILENT = "no ping was answered for 6.5 seconds"
     RELAY_LOST = "the relay's place expired"
     FORGOTTEN = "the peer started again with another discovery key"

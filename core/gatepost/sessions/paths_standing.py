@@ -51,6 +51,7 @@ class Standing:
         "_counters",
         "_counters_at",
         "_followed",
+        "_last",
         "_log",
         "_node",
         "_ping_backs",
@@ -83,6 +84,7 @@ class Standing:
         self._relays = Relays()
         self._best: Candidate | None = None
         self._followed: Candidate | None = None  # where WireGuard roamed, not answered yet
+        self._last: Candidate | None = None  # what was used before DERP, if it may still work
         self._counters: Counters | None = None
         self._counters_at = never
         self._calls = Window(CALLS_HEEDED, CALL_WINDOW)

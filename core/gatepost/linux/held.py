@@ -19,7 +19,7 @@ from gatepost.linux.nft import PROGRAM, run_nft
 from gatepost.model.netmap import Endpoint
 from gatepost.model.owned import DISCO_PORT_OFFSET, NFT_HELD_TABLE, WIREGUARD_PORT
 
-EXPIRY = 30  # seconds; who still wants an element sets it again before
+EXPIRY = 10  # seconds; who still wants an element sets it again before
 
 # After conntrack and after the steering rules of either form (`engine.steering`), which refuse
 # what comes for {q} from outside. An IPv4 checksum of 0 has a twin for the reason given there.

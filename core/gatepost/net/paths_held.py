@@ -11,7 +11,7 @@ from gatepost.model.netmap import Endpoint
 
 log = logging.getLogger(__name__)
 
-RENEWAL = 10.0  # seconds after which what is still wanted is said again: the kernel's forget
+RENEWAL = 3.0  # seconds after which what is still wanted is said again: the kernel's forget
 
 HoldAddresses = Callable[[Iterable[Endpoint]], Awaitable[None]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -108,6 +108,28 @@ async def never_hears_of(stream: AsyncGenerator[bytes], node_id: int) -> bool:
             about |= {p.node_id for p in told.peers_changed_patch or ()}
             about |= {p.id for p in told.peers_changed or ()}
     return node_id not in about
+
+
+async def test_others_get_their_turn_between_first_maps(tmp_path: Path) -> None:
+    turns, taken = 0, list[int]()
+
+    async def count() -> None:
+        nonlocal turns
+        while len(taken) < 3:  # turns of the loop are what is counted
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def first(stream: AsyncGenerator[bytes]) -> None:
+        await take(stream)
+        taken.append(turns)
+
+    async with running_bed(tmp_path) as bed, AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(aclosing(bed.open(i))) for i in (1, 2, 3)]
+        async with asyncio.TaskGroup() as group:
+            for work in (count(), *map(first, streams)):
+                group.create_task(work)
+
+    assert len(set(taken)) == 3
 
 
 async def test_the_first_frame_is_the_whole_map(tmp_path: Path) -> None:

@@ -39,10 +39,9 @@ class Difference:
     profiles: bytes = b""
     rules: bytes = b""
 
-    @property
-    def subjects(self) -> frozenset[int]:
-        """The nodes that this is about; each of them gets a message without itself."""
-        return frozenset((*self.removed, *self.changed, *self.patched))
+    def is_about(self, node_id: int) -> bool:
+        """Say whether this is about a node; each of those gets a message without itself."""
+        return node_id in self.patched or node_id in self.changed or node_id in self.removed
 
 
 class Messages:
@@ -103,7 +102,7 @@ class Messages:
             self._differences[place] = difference
         is_own = key == new.nodes[viewer].record.key
         own = self._own_change(old, new, viewer) if is_own else []
-        if not own and viewer not in difference.subjects:
+        if not own and not difference.is_about(viewer):
             frame = self._shared.get((compress, *place))
             if frame is None:
                 frame = _frame(_message(_parts(difference)), compress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -58,6 +59,7 @@ _HTTP_PORT = 80
 _LIMITS = Limits(body=64 << 10, connections=8192, idle=60.0)
 _LOCAL_LIMITS = Limits(body=16 << 20, connections=256, idle=60.0)  # a policy may be long
 _SOCKET_MODE = 0o660
+_COLLECT_AFTER = (5000, 10, 5)  # new objects of which none has gone; times that; times that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,7 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
             if derp is not None:
                 guard.tick(derp)
 
+        _collect_rarely()
         await _serve_until_told(ledger, streams, probes, tick, settings, relay)
 
 
@@ -163,6 +166,18 @@ def _probes(ledger: Ledger, streams: Streams, settings: Settings) -> Probes:
         clock=asyncio.get_running_loop().time,
         token=lambda: secrets.token_urlsafe(18),
     )
+
+
+def _collect_rarely() -> None:
+    """Look for garbage after 250,000 new objects, and never among those of the start.
+
+    2,000 nodes have half a million objects; looking through all of them takes 0.2 s,
+    in which nobody hears of anything. An ended connection leaves 170 objects in
+    cycles, so no more than some 60 MiB of them wait.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def _relay(settings: Settings, directory: Path, guard: RelayGuard) -> RelayService | None:

@@ -6,8 +6,9 @@ almost all of them know the same world, so they get the same bytes. A viewer
 that reads slowly skips worlds and costs no memory but its own old world.
 
 Changes are gathered for up to `BATCH` seconds. Under load (many joins at once)
-the pause grows with the time that sending takes, so that at least half of the
-time is left for everything else.
+the pause grows with the time that sending and first maps take, up to
+`LONGEST_PAUSE`. First maps are long, so they are made one by one, and changes
+overtake them.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.01  # seconds: what belongs together (register, first update) usually comes within
 BATCH = 0.05  # seconds between two rounds
+LONGEST_PAUSE = 0.25  # seconds between two rounds, however long they take
 KEEP_ALIVE = 50.0  # seconds of silence, to which up to KEEP_ALIVE_JITTER is added
 KEEP_ALIVE_JITTER = 10.0  # the client gives up after 120
-_WOKEN_AT_ONCE = 64  # viewers; then other work of the event loop gets its turn
+_WOKEN_AT_ONCE = 256  # viewers; then other work of the event loop gets its turn
 _MOST_QUESTIONS = 16  # that wait for a viewer which reads slowly; the oldest are dropped
 _FIRST_MAPS = 32  # first maps in memory at the same time, as each may be a megabyte
 
@@ -51,6 +53,8 @@ class _Viewer:
     record: NodeRecord  # as it was when the stream began; its key is the stream's
     compress: str
     world: World  # what it knows
+    patience: float  # seconds of silence that are too long for it
+    heard: float  # when it was sent something, by the monotonic clock
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     questions: deque[PingRequest] = field(default_factory=lambda: deque(maxlen=_MOST_QUESTIONS))
     is_replaced: bool = False
@@ -79,6 +83,8 @@ class Streams:
         self._viewers: dict[int, _Viewer] = {}
         self._silence: Timers[_Viewer] = Timers()
         self._first_maps = asyncio.Semaphore(_FIRST_MAPS)
+        self._making = asyncio.Lock()
+        self._spent = 0.0  # seconds for first maps since the last round
         ledger.on_change(self._on_change)
 
     @property
@@ -104,7 +110,13 @@ class Streams:
         node_id = record.id
         if node_id not in self._ledger.world.nodes:
             return
-        viewer = _Viewer(record, compress, self._world_for(node_id))
+        viewer = _Viewer(
+            record,
+            compress,
+            self._world_for(node_id),
+            patience=KEEP_ALIVE + KEEP_ALIVE_JITTER * self._jitter(),
+            heard=self._clock(),
+        )
         older = self._viewers.get(node_id)
         self._viewers[node_id] = viewer
         if older is not None:
@@ -112,12 +124,9 @@ class Streams:
             older.wake.set()
         self._presence.connected(node_id)
         try:
-            await self._first_maps.acquire()
-            try:
-                yield self._messages.first(viewer.world, node_id, self._ledger.now, compress)
-            finally:
-                self._first_maps.release()
-            self._expect(viewer)
+            async with self._first_maps:
+                yield await self._first(viewer)
+            self._silence.set(viewer, self._clock() + viewer.patience)
             while not viewer.is_replaced:
                 for frame in self._frames(viewer):
                     yield frame
@@ -127,6 +136,16 @@ class Streams:
                 viewer.wake.clear()
         finally:
             self._close(viewer)
+
+    async def _first(self, viewer: _Viewer) -> bytes:
+        """Return the whole map; a turn of the event loop has time for one."""
+        async with self._making:
+            began, now = self._clock(), self._ledger.now
+            frame = self._messages.first(viewer.world, viewer.record.id, now, viewer.compress)
+            viewer.heard = self._clock()
+            self._spent += viewer.heard - began
+            await asyncio.sleep(0)
+        return frame
 
     def once(self, node_id: int, compress: str) -> bytes:
         """Return the frame with the whole map, without a stream."""
@@ -145,13 +164,19 @@ class Streams:
                 for viewer in waiting[start : start + _WOKEN_AT_ONCE]:
                     viewer.wake.set()
                 await asyncio.sleep(0)
-            await asyncio.sleep(max(BATCH - FIRST_DELAY, self._clock() - began))
+            took = min(self._clock() - began + self._spent, LONGEST_PAUSE)
+            self._spent = 0.0
+            await asyncio.sleep(max(BATCH - FIRST_DELAY, took))
 
     def tick(self, now: float) -> None:
         """Wake the viewers that have heard nothing for too long; call it every second."""
         for viewer in self._silence.due(now):
-            viewer.is_silent_too_long = True
-            viewer.wake.set()
+            due = viewer.heard + viewer.patience
+            if due <= now:
+                viewer.is_silent_too_long = True
+                viewer.wake.set()
+                due = now + viewer.patience
+            self._silence.set(viewer, due)  # once a silence, not once a frame
 
     def _world_for(self, node_id: int) -> World:
         """Return the world that other viewers know too, unless it lacks this node's newest self."""
@@ -174,7 +199,8 @@ class Streams:
         if viewer.is_silent_too_long and not frames:
             frames.append(keep_alive(viewer.compress))
         if frames:
-            self._expect(viewer)
+            viewer.is_silent_too_long = False
+            viewer.heard = self._clock()
         return frames
 
     def _change(self, viewer: _Viewer, new: World) -> bytes:
@@ -183,11 +209,6 @@ class Streams:
         if record.id not in new.nodes:
             return self._messages.eviction(record.key, record.machine, record.id, viewer.compress)
         return self._messages.between(old, new, record.id, record.key, viewer.compress)
-
-    def _expect(self, viewer: _Viewer) -> None:
-        viewer.is_silent_too_long = False
-        pause = KEEP_ALIVE + KEEP_ALIVE_JITTER * self._jitter()
-        self._silence.set(viewer, self._clock() + pause)
 
     def _close(self, viewer: _Viewer) -> None:
         self._silence.cancel(viewer)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import AsyncGenerator
 from ipaddress import ip_address
 from typing import Any
@@ -14,7 +15,9 @@ from tests.net.waiting import eventually
 
 from gatepost.api import Listen, Service, ServiceContext, WatchFact
 from gatepost.daemon.inputs import Inputs
+from gatepost.daemon.names import BoxNames
 from gatepost.daemon.services import Services
+from gatepost.model.resolver import HostServers
 
 HERE = (ip_address("127.0.0.1"),)
 FACT = WatchFact("alive")
@@ -23,9 +26,11 @@ FACT = WatchFact("alive")
 @contextlib.asynccontextmanager
 async def running() -> AsyncGenerator[tuple[Services, Inputs]]:
     inputs = Inputs()
-    services = Services(inputs.answer_one, lambda: "{}")
+    names = BoxNames(time.monotonic, HostServers)
+    services = Services(inputs.answer_one, lambda: "{}", names.resolver)
     yield services, inputs
     await services.close()
+    await names.close()
 
 
 def free_port() -> int:

@@ -19,7 +19,6 @@ from gatepost.sessions.dns_messages import (
     aged,
     answer_with,
     keep,
-    names_inside,
     own_answer,
     question_for,
     read_answer,
@@ -215,7 +214,7 @@ def test_nothing_is_called_authentic_that_was_not_checked() -> None:
 def test_a_public_name_with_a_private_address_is_noticed(address: str, expected: bool) -> None:
     asked = query()
 
-    assert names_inside(keep(asked, answer(asked, f"www.example.org. 9 A {address}"))) is expected
+    assert keep(asked, answer(asked, f"www.example.org. 9 A {address}")).is_inside is expected
 
 
 # --- what is kept ----------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatepost.model.netmap import DnsRoute, DnsSettings, Endpoint
+from gatepost.model.names import plain_server
+from gatepost.model.netmap import DnsRoute, DnsSettings
 from gatepost.sessions.dns_names import (
     Addresses,
     Missing,
@@ -23,9 +24,9 @@ from gatepost.sessions.dns_names import (
 )
 from gatepost.testing.makers import make_netmap, make_node
 
-OFFICE = DnsRoute(suffix="corp.example", servers=(Endpoint(ip_address("10.0.0.53"), 53),))
-LAB = DnsRoute(suffix="lab.corp.example", servers=(Endpoint(ip_address("10.0.9.53"), 53),))
-ALL = DnsRoute(suffix="", servers=(Endpoint(ip_address("192.0.2.53"), 53),))
+OFFICE = DnsRoute(suffix="corp.example", servers=(plain_server(ip_address("10.0.0.53")),))
+LAB = DnsRoute(suffix="lab.corp.example", servers=(plain_server(ip_address("10.0.9.53")),))
+ALL = DnsRoute(suffix="", servers=(plain_server(ip_address("192.0.2.53")),))
 PART = DnsRoute(suffix="k8s.mesh.example", servers=ALL.servers)
 HERE = DnsRoute(suffix="own.example")
 SETTINGS = DnsSettings(
@@ -96,15 +97,6 @@ def test_reverse_names_of_ipv6_lead_to_the_host_and_to_the_site() -> None:
 
 def test_without_resolvers_nobody_is_asked() -> None:
     assert names(DnsSettings(is_on=True)).find("www.example.org") is None
-
-
-def test_own_resolvers_count_only_where_the_mesh_has_none() -> None:
-    mine = DnsRoute(suffix="", servers=(Endpoint(ip_address("198.51.100.1"), 53),))
-    bare = name_plan(replace(make_netmap(), dns=DnsSettings(is_on=True)), mine)
-    told = name_plan(replace(make_netmap(), dns=SETTINGS), mine)
-
-    assert Names(bare).find("example.org") == mine
-    assert Names(told).find("example.org") == ALL
 
 
 def test_a_short_name_of_two_hosts_means_neither() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from gatepost.model.netmap import DnsRoute, Endpoint
+from gatepost.model.names import NameServer, plain_server
+from gatepost.model.netmap import DnsRoute
 from gatepost.sessions.netmap_dns import parse_dns
 from gatepost.wire.netmap import DnsConfig, DnsRecord, Resolver
 
@@ -35,18 +36,20 @@ def test_all_that_can_be_used_is_read_and_the_rest_is_named() -> None:
     assert read.routes == (
         DnsRoute(
             suffix="",
-            servers=(Endpoint(ip_address("192.0.2.1"), 53),),
-            urls=("https://dns.example/dns-query",),
+            servers=(
+                plain_server(ip_address("192.0.2.1")),
+                NameServer(transport="https", host="dns.example", port=443, path="/dns-query"),
+            ),
         ),
         DnsRoute(
             suffix="corp.example",
             servers=(
-                Endpoint(ip_address("10.0.0.1"), 5353),
-                Endpoint(ip_address("2001:db8::1"), 53),
+                plain_server(ip_address("10.0.0.1"), 5353),
+                plain_server(ip_address("2001:db8::1")),
             ),
         ),
         DnsRoute(suffix="own.example"),
-        DnsRoute(suffix="sad.example", urls=("nonsense",)),
+        DnsRoute(suffix="sad.example", unusable=("nonsense",)),
     )
     assert sorted(problems) == [
         "DNS domain",

@@ -28,9 +28,11 @@ from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.keeper import Keeper
 from gatepost.daemon.local_api import LocalNode
+from gatepost.daemon.names import BoxNames
 from gatepost.daemon.netcheck import check_network
 from gatepost.daemon.node import Node
 from gatepost.daemon.observer import Observer
+from gatepost.daemon.peer_api import NamesProbe, make_peer_api
 from gatepost.daemon.ping_request import TsmpPing
 from gatepost.daemon.probes import (
     FACTS,
@@ -40,6 +42,7 @@ from gatepost.daemon.probes import (
     LocalNetworksProbe,
     Surroundings,
 )
+from gatepost.daemon.providers import ProviderProbe, make_providers
 from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.relay_use import RelayUse
 from gatepost.daemon.relaying import Relaying
@@ -63,6 +66,7 @@ from gatepost.linux.rules import Rules
 from gatepost.linux.stand_ins import StandIns
 from gatepost.linux.sysctls import Sysctls
 from gatepost.linux.tc import TrafficPrograms
+from gatepost.linux.tunnels import Tunnels
 from gatepost.linux.wireguard import Devices, Peers, WireGuard, open_wireguard
 from gatepost.localapi.server import serve_node
 from gatepost.model.kernel import PacketFilter
@@ -70,6 +74,7 @@ from gatepost.model.keys import DiscoPrivate, MachinePrivate, NodePrivate
 from gatepost.model.observed import Observed
 from gatepost.model.owned import MARK
 from gatepost.model.process import LocalNetworks, WatchFirewalls, WatchLocalNetworks
+from gatepost.model.resolver import HostServers, WatchHostServers
 from gatepost.net.control_client import CAPABILITY_VERSION, ControlClient
 from gatepost.net.derp_client import DerpClients
 from gatepost.net.journal import set_up_logging
@@ -155,7 +160,15 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     )
     in_force = InForce(file, plugins, inputs, entry_points(group=GROUP), control.configure_box)
     await in_force.reload()
-    probes = (*own_probes(netlink, surroundings), *plugins.probes())
+    names = BoxNames(time.monotonic, lambda: inputs.observed.get(WatchHostServers(), HostServers()))
+    stack.push_async_callback(names.close)
+    peer_api = make_peer_api(store=store, inputs=inputs, names=names, announce=tell, now=wall_clock)
+    stack.push_async_callback(peer_api.close)
+    providers = make_providers(store, wireguard, inputs, lambda: in_force.box)
+    probes = (
+        *own_probes(netlink, surroundings), ProviderProbe(providers), NamesProbe(peer_api.names),
+        *plugins.probes()
+    )  # fmt: skip
     observer = Observer(inputs, probes, time.monotonic)
     wishes = Wishes(
         inputs, plugins, is_out=lambda: not control.is_logged_in, watch=observer.watch,
@@ -169,19 +182,21 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     port_mapping = make_port_mapping(me, surroundings, lambda: node.tell_endpoints())  # noqa: PLW0108
     stack.push_async_callback(port_mapping.close)
     surroundings.on_gateways(lambda: node.map_port())  # noqa: PLW0108
-    services = Services(inputs.answer_one, lambda: api.status_text())  # noqa: PLW0108
+    services = Services(inputs.answer_one, lambda: api.status_text(), names.resolver)  # noqa: PLW0108
     stack.push_async_callback(services.close)
     node = Node(
         inputs=inputs, in_force=in_force, keeper=keeper, control=control, observer=observer,
         wishes=wishes, reconciler=reconciler, carriers=carriers, port_mapping=port_mapping,
         services=services, relaying=relaying, relay_use=relay_use,
+        names=names, peer_api=peer_api,
     )  # fmt: skip
     api = LocalNode(
         in_force=in_force, inputs=inputs, control=control, reconciler=reconciler, wishes=wishes,
         carriers=carriers, wireguard=wireguard, port=me.port, notices=node.notices,
         network=node.network, now=wall_clock, relay=relaying.state,
         examine=lambda: check_network(carriers, port_mapping, wall_clock),
-        relay_outcomes=relay_use.outcomes,
+        relay_outcomes=relay_use.outcomes, exit_providers=providers,
+        routers=lambda: tuple(g.address for g in surroundings.gateways()),
     )  # fmt: skip
     return node, api
 
@@ -213,7 +228,7 @@ def own_appliers(
     filter is loaded; the peers come when both are there.
     """
     return (
-        (Filters(netlink, directory), Devices(wireguard)),
+        (Filters(netlink, directory), Devices(wireguard), Tunnels(wireguard.beside)),
         (Sysctls(wishes.switches), Addresses(netlink), Peers(wireguard, carriers.initial_endpoint)),
         (Routes(netlink), Rules(netlink), TrafficPrograms(netlink, wishes.programs)),
     )

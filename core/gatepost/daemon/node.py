@@ -13,7 +13,9 @@ from gatepost.daemon.hostinfo import Announcement
 from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.keeper import Keeper
+from gatepost.daemon.names import BoxNames
 from gatepost.daemon.observer import Observer
+from gatepost.daemon.peer_api import PeerApiService
 from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.relay_use import RelayUse
 from gatepost.daemon.relaying import Relaying
@@ -49,6 +51,8 @@ class Node:
     services: Services
     relaying: Relaying
     relay_use: RelayUse
+    names: BoxNames
+    peer_api: PeerApiService
     _tasks: Tasks = field(default_factory=Tasks)
     _attached: LocalNetworks | None = None
     _is_steered: bool = False  # by the rules of the first round
@@ -122,6 +126,7 @@ class Node:
             self.services.notices(),
             self.relaying.notices(),
             self.relay_use.notices(),
+            self.peer_api.notices(),
             self.reconciler.notices,
             self.wishes.lowered.notices,
         )
@@ -134,6 +139,7 @@ class Node:
         self.carriers.use(node, self.inputs.netmap)
         self.relaying.set_netmap(self.inputs.netmap)
         self.relay_use.set_netmap(self.inputs.netmap)
+        self.peer_api.set_netmap(self.inputs.netmap)
         self.map_port()
         attached = self.inputs.observed.get(WatchLocalNetworks(), LocalNetworks())
         if attached != self._attached:
@@ -171,8 +177,10 @@ class Node:
         resources = self.wishes.lowered.resources.values()
         if WatchMeshRoutes() in self.wishes.merged.watches:
             self.inputs.answer_one(WatchMeshRoutes(), mesh_routes(resources))
+        self.names.replace(resources)
         await self.services.replace(resources, netmap.me.addresses if netmap else ())
         self.relaying.replace(resources)
+        self.peer_api.replace(resources, netmap.me.addresses if netmap else ())
         self.control.announce()
 
 

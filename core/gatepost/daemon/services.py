@@ -18,7 +18,10 @@ from gatepost.model.kernel import Listen
 from gatepost.model.netmap import IPAddress
 from gatepost.model.observed import Watch
 from gatepost.model.process import Service
+from gatepost.model.resolver import NameView
 from gatepost.model.resource import Level, Notice, Resource
+from gatepost.net.dns_resolver import Resolver
+from gatepost.net.dns_server import answer_names
 from gatepost.net.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ class Context:
 
     publish: Answer
     read_status: Callable[[], str]
+    resolver: Resolver
     opened: tuple[socket.socket, ...]
 
     async def answer(self, watch: Watch[Any], value: object) -> None:
@@ -45,6 +49,9 @@ class Context:
 
     def sockets(self) -> tuple[int, ...]:
         return tuple(s.fileno() for s in self.opened)
+
+    async def answer_names(self, view: NameView) -> None:
+        await answer_names(self.resolver, view, self.sockets())
 
 
 @dataclass(slots=True)
@@ -64,6 +71,7 @@ class Services:
 
     publish: Answer
     read_status: Callable[[], str]
+    resolver: Resolver
     _running: dict[str, Running] = field(default_factory=dict[str, Running])
     _tasks: Tasks = field(default_factory=Tasks)
 
@@ -126,7 +134,7 @@ class Services:
             try:
                 if len(running.opened) == 0:
                     running.opened = _open(running.places)
-                context = Context(self.publish, self.read_status, running.opened)
+                context = Context(self.publish, self.read_status, self.resolver, running.opened)
                 running.failure = ""
                 await running.service.run(context, running.service.params)
                 running.failure = "it ended by itself"

@@ -1,4 +1,4 @@
-"""Resources that other machines of the mesh see: routes, announcements, names."""
+"""Resources that other machines of the mesh see: routes and announcements."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gatepost.model.keys import NodePublic
-from gatepost.model.netmap import IPAddress, IPNetwork
+from gatepost.model.netmap import IPNetwork
 from gatepost.model.resource import Merge, Resource
 
 
@@ -35,22 +35,3 @@ class AllowedPrefix(Resource):
     identity: ClassVar = ("prefix",)
     prefix: IPNetwork
     peer: NodePublic
-
-
-@dataclass(frozen=True, slots=True)
-class Record(Resource):
-    """A name that the node's resolver answers itself."""
-
-    identity: ClassVar = ("name", "address")
-    merge: ClassVar = Merge.UNION
-    name: str
-    address: IPAddress
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream(Resource):
-    """Where to ask for names under a suffix ("" is every name)."""
-
-    identity: ClassVar = ("suffix",)
-    suffix: str
-    servers: tuple[IPAddress, ...]

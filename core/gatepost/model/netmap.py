@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import MappingProxyType
 
 from gatepost.model.keys import DiscoPublic, NodePublic
+from gatepost.model.names import NameServer
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -208,13 +209,13 @@ class DnsRoute:
     """Who knows the names under `suffix`, the servers in the order to ask them.
 
     `suffix` is in small letters without dots at its ends; "" is every name that
-    no other route takes. Without any server the mesh alone answers. `urls` are
-    servers that are no plain address: those that speak DNS over HTTP.
+    no other route takes. Without any server the mesh alone answers. `unusable` are
+    servers that cannot be understood: who has only those has nobody to ask.
     """
 
     suffix: str
-    servers: tuple[Endpoint, ...] = ()
-    urls: tuple[str, ...] = ()
+    servers: tuple[NameServer, ...] = ()
+    unusable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,13 +223,18 @@ class DnsSettings:
     """What the server says about names. `is_on`: nodes have names (MagicDNS).
 
     `search` are suffixes to try for short names, the mesh's own first. `records`
-    are names beside those of nodes. Source: protocol document 7.1.
+    are names beside those of nodes. `fallback` are asked for names that nobody else
+    is named for, by nodes that had no server of their own. Names under
+    `not_for_others` are resolved for nobody who goes out through this node.
+    Source: protocol document 7.1.
     """
 
     is_on: bool = False
     search: tuple[str, ...] = ()
     routes: tuple[DnsRoute, ...] = ()
     records: tuple[tuple[str, IPAddress], ...] = ()
+    fallback: tuple[NameServer, ...] = ()
+    not_for_others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

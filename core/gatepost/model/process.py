@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from gatepost.model.keys import NodePrivate
 from gatepost.model.netmap import Endpoint, IPAddress, IPNetwork
 from gatepost.model.observed import Watch
+from gatepost.model.resolver import NameView
 from gatepost.model.resource import Merge, Resource
 
 
@@ -26,6 +27,10 @@ class ServiceContext(Protocol):
 
     def sockets(self) -> tuple[int, ...]:
         """Return the file descriptors of this service's `Listen` sockets, bound and open."""
+        ...
+
+    async def answer_names(self, view: NameView) -> None:
+        """Answer DNS queries that arrive at these sockets with the box's resolver, for ever."""
         ...
 
 
@@ -103,6 +108,11 @@ class WatchLocalNetworks(Watch[LocalNetworks]):
 
 
 @dataclass(frozen=True, slots=True)
+class WatchMeshRoutes(Watch[tuple[IPNetwork, ...]]):
+    """The networks that this machine has routes into the mesh for, since the last round."""
+
+
+@dataclass(frozen=True, slots=True)
 class WatchFirewalls(Watch[tuple[str, ...] | None]):
     """The firewalls and NATs of this machine beside ours, in words; None while that is unknown."""
 
@@ -110,11 +120,6 @@ class WatchFirewalls(Watch[tuple[str, ...] | None]):
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
     """What this node is: its WireGuard key, and the UDP port that peers see (1 to 65535)."""
-
-@dataclass(frozen=True, slots=True)
-class WatchMeshRoutes(Watch[tuple[IPNetwork, ...]]):
-    """The networks that this machine has routes into the mesh for, since the last round."""
-
 
     private_key: NodePrivate
     port: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import cast
@@ -26,10 +27,13 @@ from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.SOA import SOA
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
+from dns.rdtypes.svcbbase import IPv4HintParam, IPv6HintParam, SVCBBase
 
 from gatepost.errors import Malformed
+from gatepost.model.netmap import IPAddress
 from gatepost.sessions.dns_names import Addresses, Missing, Pointer, is_inside
 
+PADDING = 128  # bytes, RFC 8467 section 4.1
 UDP_SIZE = 1232  # bytes, what fits every path (DNS flag day 2020)
 SMALL_UDP = 512  # bytes, for clients without EDNS (RFC 1035 2.3.4)
 OWN_TTL = 60  # seconds that others may keep the mesh's own answers
@@ -171,6 +175,58 @@ def question_for(query: Query, number: int) -> Message:
     return question
 
 
+def with_letters(question: Message, chance: bytes) -> Message:
+    """Return the question with capital letters where a bit of `chance` is set.
+
+    Whoever answers gives the name back as it was asked; who guesses must guess that, too.
+    """
+    (asked,) = question.question
+    bits = int.from_bytes(chance)
+    labels = list[bytes]()
+    for label in asked.name.labels:
+        mixed = bytearray(label.lower())
+        for at, octet in enumerate(mixed):
+            bits, is_capital = bits >> 1, bits & 1
+            if is_capital and 0x61 <= octet <= 0x7A:  # noqa: PLR2004  # a to z
+                mixed[at] = octet - 0x20
+        labels.append(bytes(mixed))
+    mixed_question = copy(question)
+    name = dns.name.Name(labels)
+    mixed_question.question = [dns.rrset.RRset(name, asked.rdclass, asked.rdtype)]
+    return mixed_question
+
+
+def has_same_letters(answer: Message, question: Message) -> bool:
+    """Say whether an answer has the name exactly as it was asked; an error may have none."""
+    said = answer.question
+    return not said or said[0].name.labels == question.question[0].name.labels
+
+
+def padded(question: Message) -> Message:
+    """Fill a question up to a multiple of 128 bytes, for encrypted ways (RFC 8467)."""
+    longer = copy(question)
+    longer.pad = PADDING
+    return longer
+
+
+def address_query(name: str, kind: str) -> Query:
+    """Make a query of our own; raise `Malformed` for what is no name."""
+    try:
+        return Query(dns.message.make_query(name, kind), name.lower().rstrip("."))
+    except dns.exception.DNSException as error:
+        raise Malformed(f"{name!r} is not a name: {error}") from error
+
+
+def addresses_in(answer: Message) -> list[IPAddress]:
+    """Return the addresses to which an answer leads, whatever they are."""
+    return [
+        ip_address(each.address)
+        for rrset in answer.answer
+        for each in _values(rrset)
+        if isinstance(each, A | AAAA)
+    ]
+
+
 def read_answer(raw: bytes, question: Message) -> Message:
     """Return the answer to this very question; raise `Malformed` for everything else."""
     try:
@@ -189,12 +245,16 @@ def read_answer(raw: bytes, question: Message) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The part of an answer that is about the question, and for how many seconds it holds."""
+    """The part of an answer that is about the question, and for how many seconds it holds.
+
+    `is_inside`: it leads to an address that no public name should have.
+    """
 
     code: dns.rcode.Rcode
     answer: tuple[dns.rrset.RRset, ...]
     authority: tuple[dns.rrset.RRset, ...]
     seconds: int
+    is_inside: bool = False
 
     def aged(self, seconds: int) -> Kept:
         """Return the same with TTLs that much lower."""
@@ -225,7 +285,7 @@ def keep(query: Query, answer: Message) -> Kept:
     code = answer.rcode()
     seconds = _seconds(kept, soas, has_answer=has_end or query.type == dns.rdatatype.ANY)
     is_final = code in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}
-    return Kept(code, kept, authority, seconds if is_final else 0)
+    return Kept(code, kept, authority, seconds if is_final else 0, _leads_inside(kept))
 
 
 def _chain(asked: dns.name.Name, rrsets: Iterable[dns.rrset.RRset]) -> list[dns.name.Name]:
@@ -257,14 +317,26 @@ def _seconds(
     return min(*seconds, *least, int(soas[0].ttl), LONGEST_MISS)
 
 
-def names_inside(kept: Kept) -> bool:
-    """Say whether an answer leads to a private address, as DNS rebinding does."""
+def _leads_inside(rrsets: Iterable[dns.rrset.RRset]) -> bool:
+    """Say whether records lead to a private address; the hints of HTTPS records do, too."""
     return any(
-        is_inside(ip_address(each.address))
-        for rrset in kept.answer
+        is_inside(ip_address(address))
+        for rrset in rrsets
         for each in _values(rrset)
-        if isinstance(each, A | AAAA)
+        for address in _addresses(each)
     )
+
+
+def _addresses(record: Rdata) -> Iterator[str]:
+    match record:
+        case A() | AAAA():
+            yield record.address
+        case SVCBBase():
+            for hint in record.params.values():
+                if isinstance(hint, IPv4HintParam | IPv6HintParam):
+                    yield from hint.addresses
+        case _:
+            return
 
 
 def _values(rrset: dns.rrset.RRset) -> Iterator[Rdata]:

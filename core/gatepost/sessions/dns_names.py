@@ -14,6 +14,7 @@ from enum import Enum, auto
 from ipaddress import IPv4Address, IPv6Address
 
 from gatepost.model.netmap import MESH_V4, MESH_V6, DnsRoute, IPAddress, NetMap
+from gatepost.model.resolver import Host, NamePlan
 
 SERVICE_V4, SERVICE_V6 = IPv4Address("100.100.100.100"), IPv6Address("fd7a:115c:a1e0::53")
 VIA = int(IPv6Address("fd7a:115c:a1e0:b1a::"))  # /64, then the site's 32 bits, then an IPv4 address
@@ -23,9 +24,13 @@ _SITE_LIMIT = 1 << 32
 # Reverse zones of the mesh's ranges: 64 to 127 of 100, and /48 in nibbles.
 _REVERSE_V4 = frozenset(f"{n}.100.in-addr.arpa" for n in range(64, 128))
 _REVERSE_V6 = "0.e.1.a.c.5.1.1.a.7.d.f.ip6.arpa"
+REVERSE_ZONES = (*sorted(_REVERSE_V4), _REVERSE_V6)
 _NIBBLES, _OCTETS = 32, 4
-
-Host = tuple[str, tuple[IPAddress, ...]]
+# Names that are no public ones: reserved (RFC 6761, 6762, 7686, 8375, ICANN's "internal"), or
+# never given out and used by routers in millions of homes.
+LOCAL_SUFFIXES = frozenset(
+    {"test", "localhost", "local", "home.arpa", "internal", "lan", "home", "corp", "fritz.box"}
+)
 
 
 class Missing(Enum):
@@ -52,43 +57,27 @@ class Pointer:
 Finding = Addresses | Pointer | Missing | DnsRoute | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamePlan:
-    """Everything that decides about a name; a value, so that a service can have it.
-
-    `suffix` is the mesh's own. Names are in small letters without dots at their
-    ends. `hosts` are full names; their first label alone means them too, if no
-    other host has it.
-    """
-
-    suffix: str = ""
-    hosts: tuple[Host, ...] = ()
-    records: tuple[Host, ...] = ()
-    routes: tuple[DnsRoute, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{len(self.hosts) + len(self.records)} names, {len(self.routes)} routes"
-
-
-def name_plan(netmap: NetMap, resolvers: DnsRoute | None = None) -> NamePlan:
-    """Gather what the mesh knows; `resolvers` are for every name if the mesh has none."""
+def name_plan(netmap: NetMap) -> NamePlan:
+    """Gather what the mesh knows."""
     hosts = dict[str, tuple[IPAddress, ...]]()
     for node in (netmap.me, *netmap.peers):
         if node.name and not node.expired:
             hosts[node.name.lower()] = node.addresses
-    records = dict[str, tuple[IPAddress, ...]]()
-    for name, address in netmap.dns.records:
-        records[name] = (*records.get(name, ()), address)
-    routes = {route.suffix: route for route in netmap.dns.routes}
-    if resolvers is not None:
-        routes.setdefault("", resolvers)
-    suffix = netmap.me.name.lower().partition(".")[2]
     return NamePlan(
-        suffix=suffix,
+        suffix=netmap.me.name.lower().partition(".")[2],
         hosts=tuple(sorted(hosts.items())),
-        records=tuple(sorted(records.items())),
-        routes=tuple(routes[s] for s in sorted(routes)),
+        records=gather_records(netmap.dns.records),
+        routes=netmap.dns.routes,
+        fallback=netmap.dns.fallback,
     )
+
+
+def gather_records(records: Iterable[tuple[str, IPAddress]]) -> tuple[Host, ...]:
+    """Return each name once, with all its addresses."""
+    found = dict[str, tuple[IPAddress, ...]]()
+    for name, address in records:
+        found[name] = (*found.get(name, ()), address)
+    return tuple(sorted(found.items()))
 
 
 class Names:
@@ -103,6 +92,7 @@ class Names:
         self._pointers = {a: name for name, held in reversed(plan.hosts) for a in held}
         self._routes = {route.suffix: route for route in plan.routes}
         self._short = _short_names(plan.hosts)
+        self.may_be_private = frozenset({*LOCAL_SUFFIXES, *plan.may_be_private})
 
     def find(self, name: str) -> Finding:
         """Say what is known of a name; a route is whom to ask, None is that nobody is there.
@@ -125,7 +115,7 @@ class Names:
             is_part = route is not None and len(route.suffix) > len(self._suffix)
             if not is_part:
                 return Missing.RECORD if name == self._suffix else Missing.NAME
-        if route is None or route.servers or route.urls:
+        if route is None or route.servers or route.unusable:
             return route
         return Missing.RECORD if name == route.suffix else Missing.NAME
 
@@ -137,7 +127,7 @@ class Names:
                 return route
             rest = rest.partition(".")[2]
         route = self._routes.get("")
-        return route if route and (route.servers or route.urls) else None
+        return route if route and (route.servers or route.unusable) else None
 
     def _via(self, name: str) -> IPv6Address | None:
         label, _, domain = name.partition(".")
@@ -202,6 +192,16 @@ def is_inside(address: IPAddress) -> bool:
     return mapped is not None or address in mesh or address.is_private or address.is_multicast
 
 
+def is_under_any(name: str, suffixes: frozenset[str]) -> bool:
+    """Say whether a name is one of `suffixes` or under one; "" among them is every name."""
+    rest = name
+    while rest:
+        if rest in suffixes:
+            return True
+        rest = rest.partition(".")[2]
+    return "" in suffixes
+
+
 def _is_mesh_reverse(name: str) -> bool:
     if name.endswith(".in-addr.arpa"):
         return ".".join(name.split(".")[-4:]) in _REVERSE_V4
@@ -234,6 +234,7 @@ def _ancestors(names: Iterable[str], suffix: str) -> Iterator[str]:
 
 
 __all__ = [
-    "SERVICE_V4", "SERVICE_V6", "Addresses", "Finding", "Missing", "NamePlan", "Names", "Pointer",
-    "is_inside", "name_plan", "reverse_address", "via_address", "via_label",
+    "REVERSE_ZONES", "SERVICE_V4", "SERVICE_V6", "Addresses", "Finding", "Missing", "NamePlan",
+    "Names", "Pointer", "gather_records", "is_inside", "is_under_any", "name_plan",
+    "reverse_address", "via_address", "via_label",
 ]  # fmt: skip

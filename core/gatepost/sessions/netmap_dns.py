@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from gatepost.errors import Malformed
-from gatepost.model.netmap import DnsRoute, DnsSettings, Endpoint, IPAddress
-from gatepost.sessions.netmap_nodes import parse_address, parse_endpoint
+from gatepost.model.names import NameServer, parse_name_server
+from gatepost.model.netmap import DnsRoute, DnsSettings, IPAddress
+from gatepost.sessions.netmap_nodes import parse_address
 from gatepost.wire import netmap
 
-PORT = 53  # UDP and TCP, of a resolver that names no other
 _LONGEST_NAME = 253  # characters, RFC 1035 section 3.1 without the final dot
 _LONGEST_LABEL = 63
-_URLS = ("https://", "http://")
 
 Report = Callable[[str, str], None]
 
@@ -33,6 +32,10 @@ def parse_dns(wire: netmap.DnsConfig, report: Report) -> DnsSettings:
         search=tuple(search),
         routes=tuple(_route(suffix, routes[suffix], report) for suffix in sorted(routes)),
         records=tuple(_records(wire.extra_records or (), report)),
+        fallback=_route("", wire.fallback_resolvers or (), report).servers,
+        not_for_others=tuple(
+            n for t in wire.exit_node_filtered_set or () for n in _kept(t, "filter", report)
+        ),
     )
 
 
@@ -55,24 +58,20 @@ def _kept(text: str, what: str, report: Report) -> Iterator[str]:
 
 
 def _route(suffix: str, resolvers: Iterable[netmap.Resolver], report: Report) -> DnsRoute:
-    servers, urls = list[Endpoint](), list[str]()
+    servers, unusable = list[NameServer](), list[str]()
     for resolver in resolvers:
         try:
-            servers.append(_server(resolver.addr))
-        except Malformed as error:
+            servers.append(_server(resolver))
+        except (Malformed, ValueError) as error:
             # Kept: a route without any server would mean that the mesh alone answers.
-            urls.append(resolver.addr)
-            if not resolver.addr.startswith(_URLS):
-                report(f"DNS resolver for {suffix or 'every name'}", str(error))
-    return DnsRoute(suffix=suffix, servers=tuple(servers), urls=tuple(urls))
+            unusable.append(resolver.addr)
+            report(f"DNS resolver for {suffix or 'every name'}", str(error))
+    return DnsRoute(suffix=suffix, servers=tuple(servers), unusable=tuple(unusable))
 
 
-def _server(text: str) -> Endpoint:
-    """Read an address, or an address with a port as an endpoint has it."""
-    try:
-        return Endpoint(parse_address(text), PORT)
-    except Malformed:
-        return parse_endpoint(text)
+def _server(resolver: netmap.Resolver) -> NameServer:
+    known = tuple(map(parse_address, resolver.bootstrap_resolution or ()))
+    return parse_name_server(resolver.addr, known, beside_exit=resolver.use_with_exit_node)
 
 
 def _records(

@@ -119,7 +119,11 @@ class UserProfile(Message, frozen=True, kw_only=True):
 
 
 class Resolver(Message, frozen=True, kw_only=True):
+    """`addr` in one of the forms of protocol document 7.1; the rest seldom there."""
+
     addr: str = ""
+    bootstrap_resolution: tuple[str, ...] | None = None
+    use_with_exit_node: bool = False
 
 
 class DnsRecord(Message, frozen=True, kw_only=True):
@@ -134,6 +138,8 @@ class DnsConfig(Message, frozen=True, kw_only=True):
     domains: tuple[str, ...] | None = None
     proxied: bool = False
     extra_records: tuple[DnsRecord, ...] | None = None
+    fallback_resolvers: tuple[Resolver, ...] | None = None
+    exit_node_filtered_set: tuple[str, ...] | None = None
 
 
 class Debug(Message, frozen=True, kw_only=True):

@@ -17,10 +17,12 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from gatepost.api import DnsRoute, Endpoint, Watch
-from gatepost.sessions.dns_names import NamePlan
-from gatepost_plugins.magic_dns.resolver import Parameters
-from gatepost_plugins.magic_dns.serving import is_own, serve
+from gatepost.api import DnsRoute, NameView, plain_server
+from gatepost.model import names
+from gatepost.model.resolver import NamePlan
+from gatepost.net.dns_resolver import Resolver
+from gatepost.net.dns_server import answer_names, is_own
+from gatepost.net.dns_upstream import Upstreams
 
 Reply = Callable[[dns.message.Message], list[bytes]]
 HOSTS = (("box2.mesh.example", (ip_address("100.64.0.2"),)),)
@@ -101,31 +103,15 @@ class NameServer(asyncio.DatagramProtocol):
 
 
 @contextlib.asynccontextmanager
-async def name_server(manner: Reply) -> AsyncGenerator[tuple[NameServer, Endpoint]]:
+async def name_server(manner: Reply) -> AsyncGenerator[tuple[NameServer, names.NameServer]]:
     server = NameServer(manner)
     tcp = await asyncio.start_server(server.on_tcp, "127.0.0.1", 0)
     port: int = tcp.sockets[0].getsockname()[1]
     loop = asyncio.get_running_loop()
     udp, _ = await loop.create_datagram_endpoint(lambda: server, local_addr=("127.0.0.1", port))
-    yield server, Endpoint(ip_address("127.0.0.1"), port)
+    yield server, plain_server(ip_address("127.0.0.1"), port)
     udp.close()
     tcp.close()
-
-
-@dataclass
-class Context:
-    """What the daemon gives to a service, here without a daemon."""
-
-    opened: tuple[socket.socket, ...]
-
-    async def answer(self, watch: Watch[Any], value: object) -> None:
-        raise AssertionError(watch, value)
-
-    def status(self) -> str:
-        return "{}"
-
-    def sockets(self) -> tuple[int, ...]:
-        return tuple(s.fileno() for s in self.opened)
 
 
 @dataclass
@@ -144,11 +130,15 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def resolver(
-    *servers: Endpoint, routes: tuple[DnsRoute, ...] = (), **said: Any
+    *servers: names.NameServer, routes: tuple[DnsRoute, ...] = (), **said: Any
 ) -> AsyncGenerator[Client]:
-    """Run the service with these servers for all names that the mesh does not know."""
+    """Run the resolver with these servers for all names that the mesh does not know."""
     routes = routes or ((DnsRoute(suffix="", servers=servers),) if servers else ())
-    plan = NamePlan(suffix="mesh.example", hosts=HOSTS, routes=routes)
+    loop = asyncio.get_running_loop()
+    upstreams = Upstreams(loop.time)
+    box = Resolver(upstreams.ask, loop.time)
+    box.set_plan(NamePlan(suffix="mesh.example", hosts=HOSTS, routes=routes))
+    view = NameView(**{"refuses_private": False, **said})
     with (
         socket.create_server(("127.0.0.1", 0)) as tcp,
         socket.socket(type=socket.SOCK_DGRAM) as udp,
@@ -157,12 +147,12 @@ async def resolver(
         udp.bind(("127.0.0.1", port))
         tcp.setblocking(False)
         udp.setblocking(False)
-        running = asyncio.get_running_loop().create_task(
-            serve(Context((udp, tcp)), Parameters(plan=plan, **said))
-        )
+        running = loop.create_task(answer_names(box, view, (udp.fileno(), tcp.fileno())))
         yield Client(port)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+    await box.close()
+    await upstreams.close()
 
 
 async def test_a_name_of_the_mesh_is_answered_by_udp_and_tcp() -> None:
@@ -252,7 +242,7 @@ async def test_the_next_server_answers_when_the_first_is_dead_and_is_first_then(
 
 
 async def test_the_next_server_answers_when_the_first_fails_or_is_not_there() -> None:
-    gone = Endpoint(ip_address("127.0.0.1"), 1)
+    gone = plain_server(ip_address("127.0.0.1"), 1)
     async with (
         name_server(failing) as (_, first),
         name_server(honest) as (_, second),
@@ -270,8 +260,11 @@ async def test_a_public_name_may_not_lead_inside_if_so_wished() -> None:
     def rebinding(query: dns.message.Message) -> list[bytes]:
         return [answered(query, "192.168.1.1").to_wire()]
 
-    async with name_server(rebinding) as (_, at), resolver(at, refuse_private=True) as client:
-        assert (await client.ask("www.example.org")).rcode() == dns.rcode.SERVFAIL
+    async with name_server(rebinding) as (_, at), resolver(at, refuses_private=True) as client:
+        reply = await client.ask("www.example.org")
+
+        assert (reply.rcode(), reply.answer) == (dns.rcode.NOERROR, [])
+        assert await client.address("printer.lan") == "192.168.1.1"
 
 
 async def test_garbage_neither_stops_the_resolver_nor_gets_an_answer_to_an_answer() -> None:
@@ -317,7 +310,7 @@ async def test_a_tcp_client_may_ask_again_and_one_that_talks_nonsense_is_cut_off
 
 async def test_a_chosen_suffix_never_goes_to_the_servers_of_all_names() -> None:
     async with name_server(honest) as (server, at):
-        doh = DnsRoute(suffix="corp.example", urls=("https://dns.example/dns-query",))
+        doh = DnsRoute(suffix="corp.example", unusable=("sdns://dns.example",))
         routes = (DnsRoute(suffix="", servers=(at,)), doh)
         async with resolver(routes=routes) as client:
             reply = await client.ask("www.corp.example")

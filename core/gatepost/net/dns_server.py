@@ -1,4 +1,4 @@
-"""The resolver's service: its UDP and TCP sockets, with limits on both."""
+"""Answers DNS queries on UDP and TCP sockets with the box's resolver, with limits on both."""
 
 from __future__ import annotations
 
@@ -7,40 +7,47 @@ import contextlib
 import logging
 import os
 import socket
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from typing import Any
 
-from gatepost.api import ServiceContext
+from gatepost.model.netmap import IPNetwork
+from gatepost.model.resolver import NameView
+from gatepost.net.dns_resolver import LARGEST, Desk, Resolver
+from gatepost.net.tasks import Tasks
 from gatepost.sessions.dns_messages import Query
 from gatepost.sessions.dns_names import SERVICE_V4, SERVICE_V6
-from gatepost_plugins.magic_dns.resolver import LARGEST, Parameters, Resolver
-from gatepost_plugins.magic_dns.upstream import Upstreams
 
 log = logging.getLogger(__name__)
 
 BATCH = 64  # datagrams read before others have their turn
 MOST_WAITING = 1024  # UDP queries that wait for a server; more are dropped
 MOST_CONNECTIONS = 64
+MOST_OF_ONE = 16  # connections of one client
 IDLE = 10.0  # seconds a TCP client may take for a query (RFC 7766 asks for a few)
 LARGEST_QUERY = 4096  # bytes
+MOST_JUDGED = 4096  # clients of whom it is kept whether they may ask
 _LENGTH = 2  # bytes before a message on TCP
 
 _OWN = frozenset({str(SERVICE_V4), str(SERVICE_V6), "::1"})
 
 Source = tuple[Any, ...]  # what recvfrom says, which goes back to sendto as it is
+MayAsk = Callable[[Source], bool]
 
 
-async def serve(context: ServiceContext, parameters: Parameters) -> None:
-    """Answer on the sockets of `context` until cancelled."""
+async def answer_names(resolver: Resolver, view: NameView, sockets: Iterable[int]) -> None:
+    """Answer on these sockets (file descriptors, which stay open) until cancelled."""
     loop = asyncio.get_running_loop()
+    desk, may_ask = resolver.desk(view), asker(view)
+    tasks = Tasks()
     async with contextlib.AsyncExitStack() as stack:
-        group = await stack.enter_async_context(asyncio.TaskGroup())
-        resolver = Resolver(parameters, group, Upstreams(loop.time).ask, loop.time)
-        connections = Connections(resolver)
-        for number in context.sockets():
+        stack.push_async_callback(tasks.close)
+        connections = Connections(desk, may_ask)
+        for number in sockets:
             sock = stack.enter_context(socket.socket(fileno=os.dup(number)))
             if sock.type == socket.SOCK_DGRAM:
-                datagrams = Datagrams(sock, resolver, group)
+                datagrams = Datagrams(sock, desk, may_ask, tasks)
                 loop.add_reader(sock, datagrams.read)
                 stack.callback(loop.remove_reader, sock)
             else:
@@ -48,6 +55,31 @@ async def serve(context: ServiceContext, parameters: Parameters) -> None:
                 stack.callback(server.close)
         stack.callback(connections.close)
         await asyncio.Event().wait()
+
+
+def asker(view: NameView) -> MayAsk:
+    """Return what says who is answered."""
+    if view.sources is None:
+        return is_own
+    networks = view.sources
+    judged = dict[str, bool]()
+
+    def may_ask(source: Source) -> bool:
+        host = str(source[0])
+        found = judged.get(host)
+        if found is None:
+            if len(judged) >= MOST_JUDGED:
+                judged.clear()
+            found = judged[host] = _is_in(host, networks)
+        return found
+
+    return may_ask
+
+
+def _is_in(host: str, networks: tuple[IPNetwork, ...]) -> bool:
+    address = ip_address(host.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return any((mapped or address) in ip_network(n) for n in networks)
 
 
 def is_own(source: Source) -> bool:
@@ -67,8 +99,9 @@ class Datagrams:
     """One UDP socket. What is known is answered in the same turn of the loop."""
 
     sock: socket.socket
-    resolver: Resolver
-    group: asyncio.TaskGroup
+    desk: Desk
+    may_ask: MayAsk
+    tasks: Tasks
     _waiting: int = 0
 
     def read(self) -> None:
@@ -80,20 +113,20 @@ class Datagrams:
             except OSError as error:  # an ICMP error about an earlier answer
                 log.debug("receiving: %s", error)
                 continue
-            if is_own(source):
+            if self.may_ask(source):
                 self._take(raw, source)
 
     def _take(self, raw: bytes, source: Source) -> None:
-        found = self.resolver.at_once(raw)
+        found = self.desk.at_once(raw)
         if isinstance(found, bytes):
             self._send(found, source)
         elif found is not None and self._waiting < MOST_WAITING:
             self._waiting += 1
-            self.group.create_task(self._answer(found, source), name="dns query")
+            self.tasks.spawn(self._answer(found, source), "dns query")
 
     async def _answer(self, query: Query, source: Source) -> None:
         try:
-            self._send(await self.resolver.answer(query, query.room), source)
+            self._send(await self.desk.answer(query, query.room), source)
         finally:
             self._waiting -= 1
 
@@ -108,20 +141,21 @@ class Datagrams:
 class Connections:
     """The TCP clients; one query at a time each."""
 
-    resolver: Resolver
-    _open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
+    desk: Desk
+    may_ask: MayAsk
+    _open: dict[asyncio.StreamWriter, str] = field(default_factory=dict[asyncio.StreamWriter, str])
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client: Source | None = writer.get_extra_info("peername")  # None when it has left already
-        if client is None or not is_own(client) or len(self._open) >= MOST_CONNECTIONS:
+        if client is None or not self.may_ask(client) or self._is_full(str(client[0])):
             writer.close()
             return
-        self._open.add(writer)
+        self._open[writer] = str(client[0])
         try:
             while True:
                 async with asyncio.timeout(IDLE):
                     raw = await self._next(reader)
-                    answer = await self._answer(raw)
+                    answer = await self.desk.ask(raw, LARGEST)
                     if answer is None:
                         return
                     writer.write(len(answer).to_bytes(_LENGTH) + answer)
@@ -129,16 +163,16 @@ class Connections:
         except (EOFError, OSError, TimeoutError) as error:
             log.debug("a TCP client: %r", error)
         finally:
-            self._open.discard(writer)
+            del self._open[writer]
             writer.close()
 
     def close(self) -> None:
         for writer in tuple(self._open):
             writer.close()
 
+    def _is_full(self, host: str) -> bool:
+        mine = sum(other == host for other in self._open.values())
+        return len(self._open) >= MOST_CONNECTIONS or mine >= MOST_OF_ONE
+
     async def _next(self, reader: asyncio.StreamReader) -> bytes:
         return await reader.readexactly(int.from_bytes(await reader.readexactly(_LENGTH)))
-
-    async def _answer(self, raw: bytes) -> bytes | None:
-        found = self.resolver.read(raw)
-        return await self.resolver.answer(found, LARGEST) if isinstance(found, Query) else found

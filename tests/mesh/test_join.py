@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 import pytest
@@ -32,6 +33,17 @@ def test_the_wireguard_is_the_kernels_where_it_has_one(lab: Lab) -> None:
     devices = [box.client.status().wireguard for box in lab.boxes.values()]
 
     assert [device and device.backend for device in devices] == [expected] * len(lab.sites)
+
+
+def test_all_processors_take_in_what_user_space_wireguard_delivers(lab: Lab) -> None:
+    box = lab.boxes["b"]
+    wireguard, processors = box.client.status().wireguard, os.cpu_count() or 1
+    assert wireguard
+    queue = f"/sys/class/net/{wireguard.device}/queues/rx-0/rps_cpus"
+    steered = int(box.site.box.run("cat", queue).replace(",", ""), 16)
+
+    spread = wireguard.backend == "wireguard-go" and processors > 1
+    assert steered == ((1 << processors) - 1 if spread else 0)
 
 
 def test_boxes_behind_home_routers_find_a_direct_path(lab: Lab) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import stat
 from collections.abc import Sequence
@@ -20,7 +21,10 @@ from pathlib import Path
 
 from gatepost.errors import Malformed
 from gatepost.linux import uapi
+from gatepost.linux.receive_queues import spread_receiving
 from gatepost.linux.wireguard_state import BackendName, DeviceState, DeviceUpdate, PeerUpdate
+
+log = logging.getLogger(__name__)
 
 PROGRAM = Path("/usr/bin/wireguard-go")
 SOCKETS = Path("/var/run/wireguard")  # fixed by the program
@@ -96,6 +100,10 @@ class GoBackend:
             raise TimeoutError(errno.ETIMEDOUT, text) from error
         if code or not await self.owns(device, "tun"):
             raise OSError(errno.EIO, f"wireguard-go {device} ended with {code}{self._why()}")
+        try:
+            await asyncio.to_thread(spread_receiving, device, os.cpu_count() or 1)
+        except OSError as error:  # slower, and nothing else
+            log.warning("%s: one processor takes in all packets: %s", device, error)
 
     async def _await_predecessor(self, device: str) -> None:
         """Wait for the end of a process whose device was deleted: it still holds the socket."""

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from gatepost.errors import WireError
 from gatepost.model.keys import LENGTH as KEY_LENGTH
-from gatepost.net.http_server import peer_of
+from gatepost.net.http_peer import peer_of
 from gatepost.sessions.derp_handshake import DEADLINE, GREETING_LIMIT, Hello, ServerHandshake
 from gatepost.sessions.derp_member import Client, Who
 from gatepost.sessions.derp_server import Relay

@@ -13,7 +13,6 @@ import contextlib
 import logging
 import socket
 import ssl
-import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -21,24 +20,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
+from gatepost.net.http_peer import Peer, peer_of
 from gatepost.net.small_tls import over_tls
 from gatepost.net.tasks import Tasks
 
 log = logging.getLogger(__name__)
-
-_SO_PEERGROUPS = 59  # asm-generic/socket.h; absent from the socket module
-_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end: an IP address, or a process on this machine."""
-
-    address: str = ""
-    user_id: int | None = None
-    group_id: int | None = None
-    process_id: int | None = None
-    groups: tuple[int, ...] = ()  # supplementary groups of that process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,19 +82,34 @@ class Limits:
     idle: float = 60.0  # seconds without a whole request
     stall: float = 60.0  # seconds without the reader taking anything of its answer
     head: int = 16 << 10  # octets
+    per_address: int = 0  # connections from one IP address; 0 is without a limit of its own
+
+
+Admits = Callable[[Peer], bool]
 
 
 @dataclass(slots=True)
 class Listener:
-    """What the connections of one listener share."""
+    """What the connections of one listener share.
+
+    `admits` None lets everybody in; whom it refuses is cut off before anything is read.
+    """
 
     handler: Handler
     limits: Limits
+    admits: Admits | None = None
     tasks: Tasks = field(default_factory=Tasks)
     connections: set[HttpConnection] = field(default_factory=set["HttpConnection"])
 
     def protocol(self) -> HttpConnection:
         return HttpConnection(self)
+
+    def lets_in(self, peer: Peer) -> bool:
+        """Say whether a new connection, which is one of `connections` already, may stay."""
+        if self.admits is not None and not self.admits(peer):
+            return False
+        most = self.limits.per_address
+        return not most or sum(c.is_of(peer) for c in self.connections) <= most
 
 
 class HttpConnection(asyncio.Protocol):
@@ -130,8 +131,11 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise
         self._transport = transport
-        self._listener.connections.add(self)
         self._peer = peer_of(transport)
+        self._listener.connections.add(self)
+        if not self._listener.lets_in(self._peer):
+            self.shut_down()
+            return
         if len(self._listener.connections) > self._listener.limits.connections:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
             return
@@ -141,6 +145,9 @@ class HttpConnection(asyncio.Protocol):
         self._leave()
         if self._streaming is not None:
             self._streaming.cancel()
+
+    def is_of(self, peer: Peer) -> bool:
+        return self._peer.address == peer.address
 
     def shut_down(self) -> None:
         """Close at once."""
@@ -326,27 +333,6 @@ class HttpConnection(asyncio.Protocol):
             self._idle.cancel()
 
 
-def peer_of(transport: asyncio.BaseTransport) -> Peer:
-    """Say who is at the other end of a connection."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None and sock.family == socket.AF_UNIX:
-        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        process, user, group = _CREDENTIALS.unpack(raw)
-        return Peer(user_id=user, group_id=group, process_id=process, groups=_groups_of(sock))
-    name = transport.get_extra_info("peername")
-    return Peer(address=name[0] if name else "")
-
-
-def _groups_of(sock: socket.socket) -> tuple[int, ...]:
-    """Return the peer's supplementary groups, as they were when it connected (at most 256)."""
-    try:
-        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
-    except OSError as error:
-        log.warning("a peer's groups cannot be read, it counts as in none: %s", error)
-        return ()
-    return struct.unpack(f"{len(raw) // 4}I", raw)
-
-
 @dataclass(slots=True)
 class HttpServer:
     """Listening sockets with one handler behind them."""
@@ -369,10 +355,11 @@ async def serve(
     *,
     tls: ssl.SSLContext | None = None,
     limits: Limits | None = None,
+    admits: Admits | None = None,
 ) -> HttpServer:
     """Answer on sockets that are bound already (`listen` is called here)."""
     loop = asyncio.get_running_loop()
-    listener = Listener(handler, limits or Limits())
+    listener = Listener(handler, limits or Limits(), admits)
     servers: list[asyncio.Server] = []
     for sock in sockets:
         if sock.family == socket.AF_UNIX:
@@ -381,3 +368,8 @@ async def serve(
             factory = over_tls(listener.protocol, tls) if tls else listener.protocol
             servers.append(await loop.create_server(factory, sock=sock))
     return HttpServer(listener, servers)
+
+
+__all__ = [
+    "Admits", "Handler", "HttpServer", "Limits", "Peer", "Request", "Response", "Upgrade", "serve",
+]  # fmt: skip

@@ -1,0 +1,145 @@
+"""The HTTP server for peers: who asks is known by the address, which WireGuard has proved.
+
+    GET /            what this is
+    /dns-query       questions for names (RFC 8484), see `gatepost.sessions.doh_requests`
+
+Nobody but peers gets an answer: of everybody else the connection is closed unread.
+Source: protocol document 5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from gatepost.errors import Malformed
+from gatepost.model.netmap import IPAddress, NetMap, Node
+from gatepost.net.http_server import HttpServer, Limits, Peer, Request, Response, serve
+from gatepost.sessions.doh_requests import (
+    CONTENT_TYPE,
+    LARGEST,
+    plain_answer,
+    plain_query,
+    read_doh,
+)
+from gatepost.sessions.peer_api import is_meant, may_ask_names, peer_at
+
+log = logging.getLogger(__name__)
+
+LIMITS = Limits(
+    body=LARGEST + 1, connections=512, idle=30.0, stall=10.0, head=16 << 10, per_address=32
+)
+PATIENCE = 6.0  # seconds for an answer; what asks gives up after five to ten
+MOST_OF_PEER = 64  # requests of one peer at once
+_IP_FREEBIND = 15  # Linux: bind an address that is not there yet
+_BACKLOG = 128
+_TEXT = "text/plain; charset=utf-8"
+# A browser must make nothing of what it gets here.
+_HARDENED = (
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+
+Answer = Callable[[bytes, Node], Awaitable[bytes]]
+
+
+@dataclass(slots=True, kw_only=True)
+class PeerApiServer:
+    """The server. `netmap` is None while there is none; `answer` answers a DNS query.
+
+    `answer` None: this node answers no names. It may raise `Malformed`.
+    """
+
+    netmap: NetMap | None = None
+    answer: Answer | None = None
+    _running: Counter[int] = field(default_factory=Counter[int])
+
+    async def serve(self, sockets: Sequence[socket.socket]) -> HttpServer:
+        """Serve on bound sockets until the server that is returned is closed."""
+        return await serve(self._handle, sockets, limits=LIMITS, admits=self._admits)
+
+    def _admits(self, caller: Peer) -> bool:
+        return self.netmap is not None and peer_at(self.netmap, caller.address) is not None
+
+    async def _handle(self, request: Request) -> Response:
+        netmap = self.netmap
+        peer = None if netmap is None else peer_at(netmap, request.peer.address)
+        if netmap is None or peer is None:  # it has left since it connected
+            return _text(HTTPStatus.FORBIDDEN, "you are no peer of this node")
+        if not is_meant(netmap, request.headers):
+            return _text(HTTPStatus.FORBIDDEN, "this request is not meant for this node")
+        if self._running[peer.id] >= MOST_OF_PEER:
+            return _text(HTTPStatus.TOO_MANY_REQUESTS, f"{MOST_OF_PEER} requests are running")
+        self._running[peer.id] += 1
+        try:
+            return await self._route(netmap, peer, request)
+        finally:
+            self._running[peer.id] -= 1
+            if not self._running[peer.id]:
+                del self._running[peer.id]
+
+    async def _route(self, netmap: NetMap, peer: Node, request: Request) -> Response:
+        if request.path == "/dns-query":
+            return await self._names(netmap, peer, request)
+        if request.path != "/":
+            return _text(HTTPStatus.NOT_FOUND, f"{request.path} is not offered here")
+        if request.method not in {"GET", "HEAD"}:
+            return _text(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.method} is not offered here")
+        return _text(HTTPStatus.OK, f"This is {netmap.me.name}. You are {peer.name}.")
+
+    async def _names(self, netmap: NetMap, peer: Node, request: Request) -> Response:
+        if self.answer is None:
+            return _text(HTTPStatus.NOT_IMPLEMENTED, "this node answers no names")
+        if not may_ask_names(netmap, peer, request.peer.address):
+            return _text(
+                HTTPStatus.FORBIDDEN,
+                "the policy does not let you reach the internet, or apps, through this node",
+            )
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await _answered(self.answer, peer, request)
+        except Malformed as error:
+            return _text(HTTPStatus.BAD_REQUEST, str(error))
+        except TimeoutError:
+            return _text(HTTPStatus.GATEWAY_TIMEOUT, "no name server answered in time")
+
+
+async def _answered(answer: Answer, peer: Node, request: Request) -> Response:
+    if request.method not in {"GET", "POST"}:
+        return _text(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.method} asks for no name")
+    plain = plain_query(request.query) if request.method == "GET" else None
+    if plain is not None:
+        return Response(body=plain_answer(await answer(plain, peer)), headers=_HARDENED)
+    kind = request.headers.get("content-type", "")
+    query = read_doh(request.method, request.query, kind, request.body)
+    return Response(body=await answer(query, peer), content_type=CONTENT_TYPE)
+
+
+def open_sockets(addresses: Sequence[IPAddress], port: int) -> tuple[socket.socket, ...]:
+    """Bind every address or none; raise `OSError`."""
+    opened = list[socket.socket]()
+    try:
+        for address in addresses:
+            is_v4 = address.version == 4  # noqa: PLR2004  # the version of IP
+            made = socket.socket(socket.AF_INET if is_v4 else socket.AF_INET6, socket.SOCK_STREAM)
+            opened.append(made)
+            made.setblocking(False)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)
+            made.bind((str(address), port))
+            made.listen(_BACKLOG)
+    except OSError:
+        for each in opened:
+            each.close()
+        raise
+    return tuple(opened)
+
+
+def _text(status: HTTPStatus, text: str) -> Response:
+    body = text.encode() + b"\n"
+    return Response(status=status.value, body=body, content_type=_TEXT, headers=_HARDENED)

@@ -1,0 +1,174 @@
+"""The addresses that peers were given for domains, for as long as they count. Pure.
+
+An address is kept for a time after it was last given. A name has at most
+`MOST_OF_NAME`, a domain as many as its wish says, all domains together `MOST`: a route
+is made of each, and a server that names thousands must not flood the mesh. Where there
+is no room, the answer is cut down to addresses that are known: so whatever a peer is told has
+a route, and what has none is not told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+import msgspec
+
+from gatepost.errors import Malformed
+from gatepost.model.netmap import IPAddress
+from gatepost.model.peer_api import LearnNames
+
+MOST_OF_NAME = 64
+MOST = 800  # the coordination server takes 1024 routes of a node
+RESTED = 600.0  # seconds after which an address that was not given may make room for another
+
+Domain = str  # "a.example", or "*.example" for all below
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What came of an answer: the addresses that may be told, and which of them were unknown."""
+
+    given: tuple[IPAddress, ...] = ()
+    new: frozenset[IPAddress] = frozenset()
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    domains: tuple[str, ...]
+    names: dict[str, dict[str, float]]
+
+
+@dataclass(slots=True)
+class LearnedNames:
+    """What is known. Times are seconds since 1970, so that they mean something after a restart."""
+
+    _wishes: Mapping[Domain, LearnNames] = field(default_factory=dict[Domain, LearnNames])
+    _names: dict[str, dict[IPAddress, float]] = field(  # by name; until when each is kept
+        default_factory=dict[str, dict[IPAddress, float]]
+    )
+
+    def want(self, wishes: Iterable[LearnNames]) -> None:
+        """Learn these domains from now on; what is known of others is kept for its time."""
+        self._wishes = {w.domain: w for w in wishes}
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        return tuple(self._wishes)
+
+    def known(self, domain: Domain) -> frozenset[IPAddress]:
+        """Return the addresses of a domain."""
+        return frozenset(a for n in self._below(domain) for a in self._names[n])
+
+    def wish_for(self, chain: Iterable[str]) -> tuple[str, LearnNames] | None:
+        """Return the first name of a chain that is to be learned, with the wish behind it."""
+        for name in chain:
+            if (wish := self._wish(name)) is not None:
+                return name, wish
+        return None
+
+    def means(self, domain: Domain, name: str) -> bool:
+        """Say whether what is known of a name counts for a domain."""
+        return name in self._names and _covers(domain, name)
+
+    def learn(
+        self, chain: Iterable[str], addresses: Iterable[IPAddress], ttl: float, now: float
+    ) -> Lesson:
+        """Take an answer: names from the one asked for to where it led, and the addresses there.
+
+        All addresses are of one version of IP; `ttl` is how long the asker may keep them.
+        """
+        told = tuple(dict.fromkeys(addresses))
+        found = self.wish_for(chain)
+        if found is None:
+            return Lesson(given=told)
+        name, wish = found
+        held = self._names.setdefault(name, {})
+        until = now + max(wish.keep.total_seconds(), ttl)
+        new = [a for a in told if a not in held]
+        admitted = frozenset(new[: self._room(wish, held, len(new), now)])
+        given = tuple(a for a in told if a in held or a in admitted)
+        if not given and told:
+            version = told[0].version
+            given = tuple(a for a in held if a.version == version)[:MOST_OF_NAME]
+        held.update(dict.fromkeys(given, until))
+        return Lesson(given=given, new=admitted)
+
+    def expire(self, now: float) -> frozenset[Domain]:
+        """Forget what nobody was given for long enough; return the domains that lost some."""
+        lost = set[Domain]()
+        for name, held in tuple(self._names.items()):
+            left = {a: until for a, until in held.items() if until > now}
+            if len(left) != len(held):
+                self._names[name] = left
+                lost |= set(self._above(name))
+            if not left:
+                del self._names[name]
+        return frozenset(lost)
+
+    def _room(
+        self, wish: LearnNames, held: Mapping[IPAddress, float], wanted: int, now: float
+    ) -> int:
+        """Return how many more addresses a name may have, after making room where that is due."""
+        total = self._count(self._names)
+        here = self._count(self._below(wish.domain))
+        short = wanted - min(wish.most - here, MOST - total)
+        if short > 0:
+            short -= self._drop(wish, short, now)
+        return max(0, min(wanted - max(short, 0), MOST_OF_NAME - len(held)))
+
+    def _drop(self, wish: LearnNames, count: int, now: float) -> int:
+        """Drop up to so many addresses of a domain that were not given lately; return how many."""
+        limit = now + wish.keep.total_seconds() - RESTED
+        idle = sorted(
+            (until, name, address)
+            for name in self._below(wish.domain)
+            for address, until in self._names[name].items()
+            if until <= limit
+        )
+        for _, name, address in idle[:count]:
+            del self._names[name][address]
+        return min(count, len(idle))
+
+    def _count(self, names: Iterable[str]) -> int:
+        return sum(len(self._names[n]) for n in names)
+
+    def _below(self, domain: Domain) -> list[str]:
+        return [n for n in self._names if _covers(domain, n)]
+
+    def _above(self, name: str) -> Iterator[Domain]:
+        return (d for d in self._wishes if _covers(d, name))
+
+    def _wish(self, name: str) -> LearnNames | None:
+        """Return the wish for the domain that fits a name closest."""
+        if (exact := self._wishes.get(name)) is not None:
+            return exact
+        rest = name.partition(".")[2]
+        while rest:
+            if (wild := self._wishes.get(f"*.{rest}")) is not None:
+                return wild
+            rest = rest.partition(".")[2]
+        return None
+
+    def dump(self) -> bytes:
+        names = {n: {str(a): until for a, until in held.items()} for n, held in self._names.items()}
+        return msgspec.json.encode(_Stored(domains=self.domains, names=names))
+
+    def load(self, raw: bytes) -> tuple[Domain, ...]:
+        """Take what was dumped, and return the domains of then; raise `Malformed`."""
+        try:
+            stored = msgspec.json.decode(raw, type=_Stored)
+            self._names = {
+                n: {ip_address(a): until for a, until in held.items()}
+                for n, held in stored.names.items()
+            }
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise Malformed(f"these are no learned names: {error}") from error
+        return stored.domains
+
+
+def _covers(domain: Domain, name: str) -> bool:
+    """Say whether a domain means a name; `*.a.example` does not mean `a.example` itself."""
+    if domain.startswith("*."):
+        return name.endswith(domain[1:]) and len(name) > len(domain) - 1
+    return name == domain

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from gatepost.model.admin import KeyRequest, NodeDocument, NodeRequest, UserRequest
@@ -111,15 +112,19 @@ def _routes_to(networks: set[str], status: Status) -> bool:
 
 @contextlib.contextmanager
 def ground(
-    nats: Mapping[str, Nat], *, say: Say = _say_nothing, keep: bool = False
+    nats: Mapping[str, Nat],
+    *,
+    say: Say = _say_nothing,
+    keep: bool = False,
+    lan: IPv4Network | None = None,
 ) -> Generator[Lab]:
     """Build the machines and prepare the programs, none of which runs yet; remove all at the end.
 
-    `keep` leaves the lab's directory with the logs.
+    `keep` leaves the lab's directory with the logs; with `lan` all sites have that one network.
     """
     with lab_directory(keep=keep) as directory, machines() as owner:
         say(f"building an internet with {len(nats)} sites in network namespaces")
-        topology = build(owner, dict(nats))
+        topology = build(owner, dict(nats), lan)
         boxes = {site.name: make_box(site, directory) for site in topology.sites}
         coordination = make_coordination(topology.sites[0], directory)
         yield Lab(directory, owner, topology, coordination, boxes)

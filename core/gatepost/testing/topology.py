@@ -42,10 +42,11 @@ class Site:
     host: Machine
     router: Machine | None = None
     carrier: Machine | None = None  # the outer router of a double NAT
+    lan: IPv4Network | None = None  # of its own choice, which other sites may have made too
 
     @property
     def lan_v4(self) -> IPv4Network:
-        return IPv4Network(f"10.{self.number}.0.0/24")
+        return self.lan or IPv4Network(f"10.{self.number}.0.0/24")
 
     @property
     def lan_v6(self) -> IPv6Network:
@@ -139,8 +140,11 @@ class Topology:
         self.internet.run("nft", "delete", "table", "inet", "weather")
 
 
-def build(owner: Machines, nats: Mapping[str, Nat]) -> Topology:
-    """Build an internet and one site per entry of `nats`, which maps its name to its router."""
+def build(owner: Machines, nats: Mapping[str, Nat], lan: IPv4Network | None = None) -> Topology:
+    """Build an internet and one site per entry of `nats`, which maps its name to its router.
+
+    With `lan` all sites have that one network, as sites have that nobody planned together.
+    """
     names = ["internet"]
     for name, nat in nats.items():
         names += [f"box-{name}", f"host-{name}"]
@@ -159,6 +163,7 @@ def build(owner: Machines, nats: Mapping[str, Nat]) -> Topology:
             made[f"host-{name}"],
             made.get(f"router-{name}"),
             made.get(f"carrier-{name}"),
+            lan,
         )
         for number, (name, nat) in enumerate(nats.items(), start=1)
     )

@@ -18,6 +18,7 @@ from gatepost.api import (
     Admit,
     Advertise,
     ClampMss,
+    ForwardOut,
     IPNetwork,
     Item,
     Level,
@@ -114,7 +115,18 @@ def _site(
         )
     if approved := tuple(n for n in offered if n not in waiting):
         yield from _translated(netmap, site, approved)
-    yield from forwarding({4} if approved else set(), observed.get(ACCEPT_RA, ""))
+        yield from _way_out()
+    yield from forwarding({4, 6} if approved else set(), observed.get(ACCEPT_RA, ""))
+
+
+def _way_out() -> Iterator[Item]:
+    """Let hosts here go to other numbered sites; what no peer carries goes nowhere.
+
+    Without the route such packets would leave by this machine's ordinary way out.
+    """
+    yield ForwardOut(via6.PREFIX)
+    yield ClampMss(via6.PREFIX)
+    yield Route(owned.ROUTE_TABLE, via6.PREFIX, kind="unreachable")
 
 
 def _translated(netmap: NetMap, site: int, networks: tuple[IPv4Network, ...]) -> Iterator[Item]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, ip_address, ip_network
 from typing import TypeVar
 
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gatepost.engine.filter import NEVER, FilterWishes, filter_text
 from gatepost.model.kernel import Listen, Sender
+from gatepost.model.renumber import Renumber
 from gatepost.testing.makers import make_range, make_rule
 
 WISHES = FilterWishes(
@@ -150,7 +151,29 @@ def test_aliases_of_peers_go_where_it_is_translated_for_them_and_nowhere_else() 
 
 
 def test_hosts_here_go_to_sites_behind_4via6_under_our_address() -> None:
-    rule = 'oifname "gatepost0" ip6 daddr fd7a:115c:a1e0:b1a::/64 masquerade'
+    rule = 'oifname "gatepost0" ip6 daddr fd7a:115c:a1e0:b1a::/64 snat ip6 to fd7a:115c:a1e0::1'
 
     assert rule in filter_text(WISHES)
     assert rule not in filter_text(replace(WISHES, forward_out=()))
+
+
+def test_a_network_with_an_alias_is_judged_by_it_and_never_by_its_own_addresses() -> None:
+    pair = Renumber(IPv4Network("10.201.7.0/24"), IPv4Network("192.168.1.0/24"))
+    text = filter_text(replace(WISHES, renumbered=(pair,)))
+
+    assert elements(text, "renumbered4") == ["10.201.7.0/24"]
+    assert elements(text, "renumbered_inside4") == ["192.168.1.0/24"]
+    assert "192.168.1.0" not in " ".join(elements(text, "forward4"))
+    assert 'iifname "gatepost0" ip daddr @renumbered4 goto renumber_judge' in text
+    assert 'iifname "gatepost0" ip daddr 10.201.7.0/24 dnat ip prefix to 192.168.1.0/24\n' in text
+    assert 'oifname "gatepost0" ip saddr 192.168.1.0/24 snat ip prefix to 10.201.7.0/24\n' in text
+    assert "renumber" not in filter_text(WISHES)
+
+
+def test_what_is_never_behind_a_box_is_not_reached_by_an_alias_either() -> None:
+    pairs = tuple(
+        Renumber(IPv4Network(f"10.{number}.0.0/24"), IPv4Network((int(never[0]), 24)))
+        for number, never in enumerate(NEVER)
+        if never.version == 4
+    )
+    assert elements(filter_text(FilterWishes(renumbered=pairs)), "renumbered_inside4") == []

@@ -34,7 +34,21 @@ from ipaddress import ip_network
 
 from gatepost.engine.admission import Admission, Services, Span, admission, join, subtract
 from gatepost.engine.filter_aliases import alias_chains, from_alias, sent_to_sites
-from gatepost.engine.nft_text import address_set, address_text, elements, number_text, spans_of
+from gatepost.engine.filter_clamp import clamp_chains
+from gatepost.engine.filter_renumbered import (
+    renumbered_chains,
+    renumbered_sets,
+    sent_by_renumbered,
+    sent_to_renumbered,
+)
+from gatepost.engine.nft_text import (
+    address_set,
+    address_text,
+    elements,
+    number_text,
+    source_text,
+    spans_of,
+)
 from gatepost.model.kernel import Listen, Sender
 from gatepost.model.netmap import MESH_V4, MESH_V6, FilterRule, IPAddress, IPNetwork
 from gatepost.model.owned import (
@@ -47,6 +61,7 @@ from gatepost.model.owned import (
     PROXY_PORT_OFFSET,
     WIREGUARD_PORT,
 )
+from gatepost.model.renumber import Renumber
 
 TSMP = 99  # IP protocol of peer pings inside the tunnel (protocol document 2.6)
 # Up to this many elements are written as rules: the kernel looks through all sets of a
@@ -71,7 +86,8 @@ class FilterWishes:
 
     `own` are this machine's addresses in the mesh, `carried` the prefixes that
     WireGuard accepts from peers; `port` is WireGuard's own. `translated` is where aliases
-    of peers may go (4via6), and they nowhere else.
+    of peers may go (4via6), and they nowhere else. `renumbered` are networks that the mesh
+    knows by other addresses.
     """
 
     device: str = DEVICE
@@ -85,6 +101,7 @@ class FilterWishes:
     masquerade: Sequence[IPNetwork] = ()
     masquerade_out: Sequence[IPNetwork] = ()
     translated: Sequence[IPNetwork] = ()
+    renumbered: Sequence[Renumber] = ()
     clamp: Sequence[IPNetwork] = ()
     listen: Sequence[Listen] = ()
 
@@ -108,13 +125,26 @@ def filter_text(wishes: FilterWishes) -> str:
     if wishes.translated:
         reached = subtract(spans_of(wishes.translated, 4), spans_of(NEVER, 4))
         lines += alias_chains(reached, _MARK_FOR_MASQUERADE)
+    lines += renumbered_sets(wishes.renumbered, spans_of(NEVER, 4))
     lines += _input(wishes)
     lines += _forward(wishes)
-    if wishes.masquerade or wishes.masquerade_out or wishes.translated or wishes.forward_out:
+    lines += renumbered_chains(
+        wishes.renumbered,
+        device=wishes.device,
+        known=_KNOWN,
+        judged=_JUDGED,
+        mark=_MARK_FOR_MASQUERADE,
+    )
+    if _sources_change(wishes):
         lines += _masquerade(wishes)
     if wishes.clamp:
-        lines += _clamp(wishes.device)
+        lines += clamp_chains(wishes.device)
     return "\n".join([*lines, "}", ""])
+
+
+def _sources_change(wishes: FilterWishes) -> bool:
+    nouns = (wishes.masquerade, wishes.masquerade_out, wishes.translated, wishes.renumbered)
+    return any(nouns) or bool(wishes.forward_out)
 
 
 # --- sets ------------------------------------------------------------------------
@@ -216,7 +246,8 @@ def _accept(field: str, spans: Sequence[Span]) -> Iterator[str]:
 # --- chains ------------------------------------------------------------------------
 
 # What was judged under these rules: first, as nearly every packet is of such a flow.
-_KNOWN = f"\t\tct state established ct mark & 0x{EPOCH_MASK:08x} == $epoch accept"
+_JUDGED = f"ct mark & 0x{EPOCH_MASK:08x} == $epoch"
+_KNOWN = f"\t\tct state established {_JUDGED} accept"
 _REMEMBER = f"ct mark set ct mark & 0x{_UNSIGNED_32 ^ EPOCH_MASK:08x} | $epoch"
 _MARK_FOR_MASQUERADE = (
     f"meta mark set meta mark & 0x{_UNSIGNED_32 ^ MARK_MASK:08x} | 0x{MASQUERADE_MARK:08x}"
@@ -274,6 +305,7 @@ def _input(wishes: FilterWishes) -> Iterator[str]:
 		ct state related accept
 		ct state invalid counter drop"""
     yield from from_alias(wishes.translated, "own")
+    yield from sent_to_renumbered(wishes.renumbered, "own")
     yield """\
 		ip daddr @own4 goto to_own
 		ip6 daddr @own6 goto to_own
@@ -309,6 +341,7 @@ def _forward(wishes: FilterWishes) -> Iterator[str]:
 		ct state related accept
 		ct state invalid counter drop"""
     yield from from_alias(wishes.translated, "network")
+    yield from sent_to_renumbered(wishes.renumbered, "network")
     yield """\
 		ip daddr @forward4 goto mesh_to_network4
 		ip6 daddr @forward6 goto mesh_to_network6
@@ -349,30 +382,17 @@ def _masquerade(wishes: FilterWishes) -> Iterator[str]:
     yield "\tchain postrouting {"
     yield "\t\ttype nat hook postrouting priority srcnat; policy accept;"
     if wishes.forward_out:
-        yield from sent_to_sites(wishes.device)
+        yield from sent_to_sites(wishes.device, source_text(wishes.own, 6))
+    yield from sent_by_renumbered(wishes.renumbered, wishes.device)
     if wishes.masquerade_out:
         for version, address in ((4, "ip"), (6, "ip6")):
             yield (
                 f'\t\toifname "{wishes.device}" {address} saddr @masquerade_out{version} '
-                f"{address} daddr != @remote{version} masquerade"
+                f"{address} daddr != @remote{version} {source_text(wishes.own, version)}"
             )
     yield f"\t\tmeta mark & 0x{MARK_MASK:08x} != 0x{MASQUERADE_MARK:08x} accept"
     yield f"\t\tmeta l4proto udp masquerade to :{ports}"
     yield "\t\tmasquerade"
-    yield "\t}"
-
-
-def _clamp(device: str) -> Iterator[str]:
-    """Write the chain that lowers the segment size; `rt mtu` takes the smaller of both ways."""
-    yield "\tchain clamp_segment {"
-    for address, version in (("ip", 4), ("ip6", 6)):
-        for side in ("saddr", "daddr"):
-            yield (f"\t\t{address} {side} @clamp{version} tcp option maxseg size set rt mtu return")
-    yield "\t}"
-    yield "\tchain clamp {"
-    yield "\t\ttype filter hook forward priority mangle; policy accept;"
-    yield f'\t\tiifname "{device}" tcp flags & (syn | rst) == syn jump clamp_segment'
-    yield f'\t\toifname "{device}" tcp flags & (syn | rst) == syn jump clamp_segment'
     yield "\t}"
 
 

@@ -38,9 +38,9 @@ def from_alias(networks: Sequence[IPNetwork], where: Literal["own", "network"]) 
         yield f"\t\tip saddr {ALIAS_NETWORK} goto alias_to_{where}"
 
 
-def sent_to_sites(device: str) -> Iterator[str]:
-    """Give hosts here this machine's own address on their way to a 4via6 site.
+def sent_to_sites(device: str, source: str) -> Iterator[str]:
+    """Give hosts here this machine's own address (`source`) on their way to a 4via6 site.
 
     The router there has an alias for each machine of the mesh, and none for hosts.
     """
-    yield f'\t\toifname "{device}" ip6 daddr {PREFIX} masquerade'
+    yield f'\t\toifname "{device}" ip6 daddr {PREFIX} {source}'

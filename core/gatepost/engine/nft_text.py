@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 from gatepost.engine.admission import Span, join
-from gatepost.model.netmap import IPNetwork
+from gatepost.model.netmap import IPAddress, IPNetwork
 
 
 def spans_of(networks: Iterable[IPNetwork], version: int) -> tuple[Span, ...]:
@@ -38,6 +38,18 @@ def address_text(first: int, last: int, version: int) -> str:
     if size & (size - 1) or first % size:
         return f"{kind(first)}-{kind(last)}"
     return f"{kind(first)}/{bits + 1 - size.bit_length()}"
+
+
+def source_text(own: Iterable[IPAddress], version: int) -> str:
+    """Write how a packet gets one of these addresses as its source.
+
+    Of several the first, so that it is always the same one. `masquerade` would let the kernel
+    choose, and of IPv6 it may choose one that serves this machine only, such as the resolver's.
+    """
+    ours = sorted(a for a in own if a.version == version)
+    if not ours:
+        return "masquerade"
+    return f"snat {'ip' if version == 4 else 'ip6'} to {ours[0]}"  # noqa: PLR2004
 
 
 def number_text(first: int, last: int) -> str:

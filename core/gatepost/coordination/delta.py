@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 
 from gatepost.coordination import mapper
+from gatepost.coordination.apps import Connector, app_routes, connectors
 from gatepost.coordination.mapper import Mesh
 from gatepost.coordination.sight import PLAIN, Group, Sight, group_of
 from gatepost.coordination.world import Node, World
@@ -24,7 +25,7 @@ from gatepost.policy.relays import relays
 from gatepost.wire.derp_map import DerpMap
 from gatepost.wire.go_json import write_json
 from gatepost.wire.map_frames import write_frame
-from gatepost.wire.netmap import FilterRule
+from gatepost.wire.netmap import FilterRule, MapResponse
 
 Items = Callable[[World, Node], Iterable[MapItem]]  # what plugins tell a node
 
@@ -56,6 +57,7 @@ class Messages:
         self._shared: dict[Hashable, bytes] = {}
         self._groups: dict[int, dict[int, Group]] = {}  # by generation and viewer
         self._moved: dict[int, Machines] = {}  # by the old world's generation
+        self._connectors: dict[int, tuple[Connector, ...]] = {}  # by generation
         self._latest = -1
 
     def first(self, world: World, viewer: int, now: float, compress: str) -> bytes:
@@ -65,7 +67,7 @@ class Messages:
         peers = [n for n in _nodes(world, group.visible) if n is not node]
         parts = [
             b'"Node":' + self._self_json(world, node),
-            _members(write_json(mapper.settings_of(self._mesh, self._relays(world), now))),
+            _members(write_json(self._settings(world, viewer, now))),
             b'"UserProfiles":' + write_json(mapper.profiles(world, (node, *peers))),
             b'"PacketFilters":' + _filter_json({}, {"base": (), **group.filter()}),
             _ssh_json(world, viewer),
@@ -102,6 +104,7 @@ class Messages:
             self._differences[place] = difference
         is_own = key == new.nodes[viewer].record.key
         own = self._own_change(old, new, viewer) if is_own else []
+        own += self._names_change(old, new, viewer) if is_own else []
         if not own and not difference.is_about(viewer):
             frame = self._shared.get((compress, *place))
             if frame is None:
@@ -118,6 +121,7 @@ class Messages:
             self._differences.clear()
             self._shared.clear()
             self._moved.clear()
+            self._connectors.clear()
             if len(self._plain) > len(new.nodes) + len(new.nodes) // 4:
                 self._plain = {i: p for i, p in self._plain.items() if i in new.nodes}
             if len(self._odd) > len(new.nodes):
@@ -212,6 +216,27 @@ class Messages:
         ssh = _ssh_json(new, viewer)
         if ssh != _ssh_json(old, viewer):
             found.append(ssh or b'"SSHPolicy":{"rules":[]}')
+        return found
+
+    def _settings(self, world: World, viewer: int, now: float) -> MapResponse:
+        apps = app_routes(world, self._connectors_of(world), viewer)
+        return mapper.settings_of(self._mesh, self._relays(world), apps, now)
+
+    def _names_change(self, old: World, new: World, viewer: int) -> list[bytes]:
+        """Return how names are resolved, if a viewer must ask others than before for apps."""
+        one, other = self._connectors_of(old), self._connectors_of(new)
+        if not (one or other) or (one == other and old.rights is new.rights):
+            return []
+        apps = app_routes(new, other, viewer)
+        if apps == app_routes(old, one, viewer):
+            return []
+        return [b'"DNSConfig":' + write_json(mapper.names_of(self._mesh, apps))]
+
+    def _connectors_of(self, world: World) -> tuple[Connector, ...]:
+        found = self._connectors.get(world.generation)
+        if found is None:
+            found = connectors(world)
+            self._connectors[world.generation] = found
         return found
 
     def _relays(self, world: World) -> DerpMap:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from gatepost.coordination.apps import AppRoutes
 from gatepost.coordination.records import NOBODY, User
 from gatepost.coordination.sight import Sight
 from gatepost.coordination.times import wire_time
@@ -31,6 +32,7 @@ from gatepost.wire.netmap import (
     MapNode,
     MapResponse,
     PeerChange,
+    Resolver,
     UserProfile,
 )
 
@@ -214,11 +216,17 @@ def profile(users: Mapping[int, User], user_id: int) -> UserProfile:
     )
 
 
-def settings_of(mesh: Mesh, derp_map: DerpMap, now: float) -> MapResponse:
-    """Return the part of a first answer that does not depend on the viewer."""
+def names_of(mesh: Mesh, apps: AppRoutes) -> DnsConfig:
+    """Return how a node that asks these connectors for apps resolves names."""
+    routes: dict[str, tuple[Resolver, ...] | None] = {mesh.domain: ()}
+    return DnsConfig(proxied=True, domains=(mesh.domain,), routes={**apps, **routes})
+
+
+def settings_of(mesh: Mesh, derp_map: DerpMap, apps: AppRoutes, now: float) -> MapResponse:
+    """Return the part of a first answer that is about no node."""
     return MapResponse(
         derp_map=derp_map,
-        dns_config=DnsConfig(proxied=True, domains=(mesh.domain,), routes={mesh.domain: ()}),
+        dns_config=names_of(mesh, apps),
         domain=mesh.domain,
         collect_services=False,
         control_time=wire_time(now),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2s
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
+from gatepost.policy.apps import connectors_of
 from gatepost.policy.directory import Directory, Machines
 from gatepost.policy.document import Acl, Destination, Grant, Policy
 from gatepost.policy.expand import Expander, Expansion
@@ -58,6 +59,7 @@ class RuleCompiler:
         self._targets: dict[tuple[Selector, Machines | None], Target] = {}
         self._old_sources: dict[tuple[frozenset[Selector], tuple[str, ...]], Sources] = {}
         self._old_targets: dict[tuple[Selector, Machines | None], Target] = {}
+        self._connectors = connectors_of(policy, directory)
         self._fitting: dict[tuple[str, ...], Machines] = {}
 
     def take_over(self, before: RuleCompiler) -> None:
@@ -201,7 +203,7 @@ class RuleCompiler:
             case AutoGroupSelector(group=AutoGroup.INTERNET):
                 return Target(
                     kind=Kind.INTERNET,
-                    machines=directory.exits,
+                    machines=directory.exits | self._connectors,
                     addresses=INTERNET,
                     texts=INTERNET_TEXTS,
                     selector=selector,

@@ -14,6 +14,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from gatepost.policy.addresses import Addresses
+from gatepost.policy.apps import connectors_of
 from gatepost.policy.attributes import Attributes
 from gatepost.policy.compile_rules import RuleCompiler
 from gatepost.policy.concerns import Concerns
@@ -77,6 +78,7 @@ class Compiled:
         if before is not None:
             self.compiler.take_over(before.compiler)
         self.attributes = Attributes(policy, directory, self.expander)
+        self.connectors = connectors_of(policy, directory)
         made = self.compiler.rules()
         self.rules: tuple[Rule, ...] = made if before is None else _kept(made, before.rules)
         self.concerns = Concerns(self.rules, directory)

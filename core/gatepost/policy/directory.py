@@ -25,6 +25,7 @@ class Directory:
     by_tag: Mapping[str, Machines] = field(default_factory=dict[str, Machines])
     by_member: Mapping[int, Machines] = field(default_factory=dict[int, Machines])
     exits: Machines = 0
+    connectors: Machines = 0
     numbers: tuple[tuple[int, int], ...] = ()
     carriers: Mapping[Span, Machines] = field(default_factory=dict[Span, Machines])
 
@@ -43,6 +44,7 @@ class Directory:
             by_tag=by_tag,
             by_member=by_member,
             exits=bits_of(m.id for m in inventory.machines.values() if m.is_exit),
+            connectors=bits_of(m.id for m in inventory.machines.values() if m.is_connector),
             numbers=tuple(sorted(numbers)),
             carriers=carriers,
         )
@@ -51,11 +53,11 @@ class Directory:
         """Return the directory of an inventory in which only these machines differ."""
         by_tag, by_member = dict(self.by_tag), dict(self.by_member)
         carriers, numbers = dict(self.carriers), list(self.numbers)
-        everyone, exits = self.everyone, self.exits
+        everyone, exits, connectors = self.everyone, self.exits, self.connectors
         for machine_id in changed:
             bit = 1 << machine_id
             old, new = self.inventory.machines.get(machine_id), inventory.machines.get(machine_id)
-            everyone, exits = everyone & ~bit, exits & ~bit
+            everyone, exits, connectors = everyone & ~bit, exits & ~bit, connectors & ~bit
             if old is not None:
                 _leave(old, by_tag, by_member, carriers)
                 for address in old.addresses:
@@ -63,6 +65,7 @@ class Directory:
             if new is not None:
                 everyone |= bit
                 exits |= bit if new.is_exit else 0
+                connectors |= bit if new.is_connector else 0
                 _enter(new, by_tag, by_member, carriers)
                 for address in new.addresses:
                     insort(numbers, (number_of(address), machine_id))
@@ -73,6 +76,7 @@ class Directory:
             by_tag=by_tag,
             by_member=by_member,
             exits=exits,
+            connectors=connectors,
             numbers=tuple(numbers),
             carriers=carriers,
         )

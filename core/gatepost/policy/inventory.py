@@ -60,7 +60,8 @@ class Machine:
     """A node. `routes` are the subnets that it announces and that are approved, without exits.
 
     `facts` are what postures ask for ("node:os" and so on). `is_exit` means
-    that a default route is announced and approved.
+    that a default route is announced and approved, `is_connector` that it says it
+    carries traffic to apps.
     """
 
     id: int
@@ -70,6 +71,7 @@ class Machine:
     tags: tuple[str, ...] = ()
     routes: tuple[IPNetwork, ...] = ()
     is_exit: bool = False
+    is_connector: bool = False
     facts: Mapping[str, Fact] = field(default_factory=lambda: MappingProxyType({}))
 
     @property

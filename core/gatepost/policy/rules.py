@@ -25,7 +25,7 @@ class Kind(Enum):
     WRITTEN = auto()  # as written, to whoever has or carries such an address
     ANYTHING = auto()  # "*": to everybody, and everything behind them
     SELF = auto()  # to each person's own machines
-    INTERNET = auto()  # to exit nodes
+    INTERNET = auto()  # to exit nodes, and to connectors for apps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

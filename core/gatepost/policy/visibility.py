@@ -94,7 +94,7 @@ def _pairs(rules: Iterable[Rule], directory: Directory) -> Iterable[tuple[Machin
 
 def subnets(rules: Iterable[Rule], directory: Directory) -> dict[Span, Reach]:
     """Return who may use each subnet that somebody carries."""
-    ways = _Ways()
+    ways = _Ways(directory.connectors)
     for rule in rules:
         ways.add(rule)
     return {s: ways.reach(s, carriers) for s, carriers in sorted(directory.carriers.items())}
@@ -102,8 +102,12 @@ def subnets(rules: Iterable[Rule], directory: Directory) -> dict[Span, Reach]:
 
 @dataclass(slots=True)
 class _Ways:
-    """All rules, those with the same sources or the same target as one."""
+    """All rules, those with the same sources or the same target as one.
 
+    The internet leads into a subnet only where a connector for apps carries it.
+    """
+
+    connectors: Machines
     inbound: dict[int, tuple[Intervals, Machines]] = field(
         default_factory=dict[int, tuple[Intervals, Machines]]
     )
@@ -122,7 +126,7 @@ class _Ways:
             return
         for opening in rule.openings:
             target = opening.target
-            if target.kind in {Kind.ANYTHING, Kind.WRITTEN}:
+            if target.kind in {Kind.ANYTHING, Kind.WRITTEN, Kind.INTERNET}:
                 known = self.outbound.get(id(target), (target, 0))[1]
                 self.outbound[id(target)] = target, known | rule.sources.all
 
@@ -131,7 +135,9 @@ class _Ways:
         for addresses, receivers in self.inbound.values():
             users |= receivers if addresses.meets(span) else 0
         for target, senders in self.outbound.values():
-            users |= senders if _leads_into(target, span) else 0
+            is_app = target.kind is Kind.INTERNET and target.machines & carriers & self.connectors
+            if _leads_into(target, span) or (is_app and target.addresses.meets(span)):
+                users |= senders
         steered = tuple(
             Steering(r.sources.all, r.via & carriers)
             for r in self.steered

@@ -35,6 +35,7 @@ def machine_of(record: NodeRecord, report: Report, carried: tuple[IPNetwork, ...
         tags=record.tags,
         routes=tuple(r for r in carried if r not in EXIT),
         is_exit=any(r in carried for r in EXIT),
+        is_connector=bool(report.hostinfo.app_connector),
         facts=facts_of(report.hostinfo),
     )
 

@@ -25,6 +25,8 @@ _PLACES = {
     "via": "gatepost.cli.commands.via:via",
     "ip": "gatepost.cli.commands.ip:ip",
     "exit-node": "gatepost.cli.commands.exit_node:exit_node",
+    "exit-provider": "gatepost.cli.commands.exit_provider:exit_provider",
+    "site-to-site": "gatepost.cli.commands.site_to_site:site_to_site",
     "set": "gatepost.cli.commands.set:change",
     "logout": "gatepost.cli.commands.logout:logout",
     "version": "gatepost.cli.commands.version:version",

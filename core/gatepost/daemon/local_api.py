@@ -22,11 +22,13 @@ from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.login import LoginRequest
 from gatepost.daemon.ping import Means, PingQuestion, find_target, ping_peer
+from gatepost.daemon.providers import Providers
 from gatepost.daemon.reconciler import Reconciler
+from gatepost.daemon.return_path import check_return_path, read_host
 from gatepost.daemon.settings_file import BoxSettings, Edit
 from gatepost.daemon.status import Facts, Login, PeerNumbers, make_status
 from gatepost.daemon.why import Witnesses, why_peer
-from gatepost.daemon.wishes import Wishes
+from gatepost.daemon.wishes import Wishes, mesh_routes
 from gatepost.engine.explain import Question, explain
 from gatepost.engine.plan import plan_documents
 from gatepost.engine.plugins import REQUIRED
@@ -34,16 +36,21 @@ from gatepost.engine.settings import Plain, field_documents
 from gatepost.errors import SettingsError, UnreachableError
 from gatepost.model.kernel import WireGuardDevice
 from gatepost.model.keys import NodePublic
-from gatepost.model.netmap import NetworkFacts
+from gatepost.model.netmap import IPAddress, IPNetwork, NetworkFacts
+from gatepost.model.process import LocalNetworks, WatchLocalNetworks
 from gatepost.model.resource import Level, Notice
 from gatepost.model.status import (
     ChangeDocument,
+    LanDocument,
     NetcheckDocument,
     PingDocument,
     PingKind,
     PluginDocument,
     PluginRequest,
+    ProviderDocument,
+    ProviderRequest,
     ReasonDocument,
+    ReturnPathDocument,
     Status,
     UpRequest,
     VersionDocument,
@@ -52,6 +59,7 @@ from gatepost.model.status import (
 from gatepost.net.control_address import parse_server
 from gatepost.net.control_client import CAPABILITY_VERSION
 from gatepost.net.relay_server import RelayState
+from gatepost.sessions.lan_routes import lans_of
 from gatepost.sessions.relay_client_outputs import Outcome
 from gatepost.sessions.why_evidence import ControlEvidence, DerpEvidence
 
@@ -83,6 +91,8 @@ class LocalNode:
     network: Callable[[], NetworkFacts]
     now: Callable[[], float]  # seconds since 1970
     examine: Callable[[], Awaitable[NetcheckDocument]]
+    routers: Callable[[], tuple[IPAddress, ...]] = tuple  # of the networks around
+    exit_providers: Providers
     patience: float = 2.0  # seconds that a status waits for WireGuard
     relay: Callable[[], RelayState | None] = lambda: None
     relay_outcomes: Callable[[NodePublic], Mapping[NodePublic | None, Outcome]] = lambda _: {}
@@ -302,6 +312,39 @@ class LocalNode:
 
     async def netcheck(self) -> NetcheckDocument:
         return await self.examine()
+
+    async def lans(self) -> tuple[LanDocument, ...]:
+        netmap = self.inputs.netmap
+        found = lans_of(netmap.me.routes if netmap else (), self._local(), self._carried())
+        return tuple(
+            LanDocument(
+                network=str(lan.network),
+                via=str(lan.via),
+                routes=tuple(map(str, lan.routes)),
+                router=next((str(r) for r in self.routers() if r in lan.network), ""),
+            )
+            for lan in found
+        )
+
+    async def return_path(self, target: str, seconds: float) -> ReturnPathDocument:
+        host = read_host(target)
+        return await check_return_path(host, self._local(), self._carried(), seconds)
+
+    def _local(self) -> LocalNetworks:
+        return self.inputs.observed.get(WatchLocalNetworks(), LocalNetworks())
+
+    def _carried(self) -> tuple[IPNetwork, ...]:
+        return mesh_routes(self.wishes.lowered.resources.values())
+
+    # --- providers ----------------------------------------------------------------------
+    async def providers(self) -> tuple[ProviderDocument, ...]:
+        return await self.exit_providers.documents()
+
+    async def import_provider(self, request: ProviderRequest) -> ProviderDocument:
+        return await self.exit_providers.take(request)
+
+    async def remove_provider(self, name: str) -> None:
+        await self.exit_providers.remove(name)
 
 
 def read_summary(module: str) -> str:

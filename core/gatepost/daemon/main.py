@@ -32,7 +32,7 @@ from gatepost.daemon.names import BoxNames
 from gatepost.daemon.netcheck import check_network
 from gatepost.daemon.node import Node
 from gatepost.daemon.observer import Observer
-from gatepost.daemon.peer_api import NamesProbe, make_peer_api
+from gatepost.daemon.peer_api import NamesProbe, PeerApiService, make_peer_api
 from gatepost.daemon.ping_request import TsmpPing
 from gatepost.daemon.probes import (
     FACTS,
@@ -160,10 +160,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     )
     in_force = InForce(file, plugins, inputs, entry_points(group=GROUP), control.configure_box)
     await in_force.reload()
-    names = BoxNames(time.monotonic, lambda: inputs.observed.get(WatchHostServers(), HostServers()))
-    stack.push_async_callback(names.close)
-    peer_api = make_peer_api(store=store, inputs=inputs, names=names, announce=tell, now=wall_clock)
-    stack.push_async_callback(peer_api.close)
+    names, peer_api = make_names(store, inputs, tell, stack)
     providers = make_providers(store, wireguard, inputs, lambda: in_force.box)
     probes = (
         *own_probes(netlink, surroundings), ProviderProbe(providers), NamesProbe(peer_api.names),
@@ -254,6 +251,19 @@ def myself(port: int, disco: DiscoPrivate) -> Myself:
     """Say what this daemon is."""
     facts = read_machine_facts()
     return Myself(facts=facts, disco=disco, version=CAPABILITY_VERSION, port=port)
+
+
+def make_names(
+    store: Store, inputs: Inputs, announce: Callable[[], None], stack: AsyncExitStack
+) -> tuple[BoxNames, PeerApiService]:
+    """Make the box's resolver, and what lets peers ask it."""
+    names = BoxNames(time.monotonic, lambda: inputs.observed.get(WatchHostServers(), HostServers()))
+    stack.push_async_callback(names.close)
+    peer_api = make_peer_api(
+        store=store, inputs=inputs, names=names, announce=announce, now=wall_clock
+    )
+    stack.push_async_callback(peer_api.close)
+    return names, peer_api
 
 
 def make_port_mapping(

@@ -14,7 +14,7 @@ from gatepost.linux.rtnetlink import InterfaceAddress, Link
 from gatepost.linux.wireguard_state import in_order
 from gatepost.model.gateway import Gateway
 from gatepost.model.netmap import MESH_V4, MESH_V6, IPAddress, IPNetwork
-from gatepost.model.owned import DEVICE, MARK
+from gatepost.model.owned import DEVICES, MARK
 from gatepost.model.process import LocalNetworks
 
 # Root name servers: addresses far away from everybody. Nothing is sent to them, the kernel
@@ -42,9 +42,7 @@ class Attachment:
     gateways: tuple[Gateway, ...] = ()
 
 
-async def read_attachment(
-    netlink: Netlink, ours: frozenset[str] = frozenset({DEVICE})
-) -> Attachment:
+async def read_attachment(netlink: Netlink, ours: frozenset[str] = DEVICES) -> Attachment:
     """Read it all from the kernel; `ours` are the devices that do not count."""
     links = await all_links(netlink)
     messages = await netlink.ask(rtnetlink.get_addresses())

@@ -48,8 +48,9 @@ class Tunnels:
     async def write(self, changes: tuple[Change, ...]) -> None:
         for change in changes:
             if isinstance(change.new, Tunnel):
-                old = change.old.peers if isinstance(change.old, Tunnel) else frozenset()
-                await self._configure(change.new, old)
+                old = change.old
+                before = old.peers if isinstance(old, Tunnel) else frozenset[TunnelPeer]()
+                await self._configure(change.new, before)
             elif isinstance(change.old, Tunnel):
                 await self._devices[change.old.name].remove()
 

@@ -8,12 +8,16 @@ from urllib.parse import quote
 from gatepost.localapi.connection import LocalConnection
 from gatepost.model.status import (
     ChangeDocument,
+    LanDocument,
     NetcheckDocument,
     PingDocument,
     PingKind,
     PluginDocument,
     PluginRequest,
+    ProviderDocument,
+    ProviderRequest,
     ReasonDocument,
+    ReturnPathDocument,
     Status,
     UpRequest,
     VersionDocument,
@@ -81,6 +85,25 @@ class NodeClient:
         query = {"target": target, "timeout": f"{seconds:g}"}
         wait = seconds + _NETCHECK
         return self._connection.ask("POST", "/v1/why", WhyDocument, query=query, seconds=wait)
+
+    def providers(self) -> tuple[ProviderDocument, ...]:
+        return self._connection.ask("GET", "/v1/exit-providers", tuple[ProviderDocument, ...])
+
+    def import_provider(self, request: ProviderRequest) -> ProviderDocument:
+        return self._connection.ask("POST", "/v1/exit-providers", ProviderDocument, body=request)
+
+    def remove_provider(self, name: str) -> None:
+        path = f"/v1/exit-providers/{quote(name, safe='')}"
+        self._connection.ask("DELETE", path, dict[str, str])
+
+    def lans(self) -> tuple[LanDocument, ...]:
+        return self._connection.ask("GET", "/v1/lans", tuple[LanDocument, ...])
+
+    def return_path(self, target: str, seconds: float) -> ReturnPathDocument:
+        query = {"target": target, "timeout": f"{seconds:g}"}
+        return self._connection.ask(
+            "POST", "/v1/return-path", ReturnPathDocument, query=query, seconds=seconds + _MARGIN
+        )
 
     def netcheck(self) -> NetcheckDocument:
         return self._connection.ask("GET", "/v1/netcheck", NetcheckDocument, seconds=_NETCHECK)

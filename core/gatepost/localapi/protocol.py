@@ -11,12 +11,16 @@ from typing import Protocol
 
 from gatepost.model.status import (
     ChangeDocument,
+    LanDocument,
     NetcheckDocument,
     PingDocument,
     PingKind,
     PluginDocument,
     PluginRequest,
+    ProviderDocument,
+    ProviderRequest,
     ReasonDocument,
+    ReturnPathDocument,
     Status,
     UpRequest,
     VersionDocument,
@@ -25,7 +29,7 @@ from gatepost.model.status import (
 
 
 class NodeApi(Protocol):
-    """One node. None of these waits for the network, except `ping`, `why` and `netcheck`."""
+    """One node. None of these waits for the network, except what asks others."""
 
     async def version(self) -> VersionDocument: ...
 
@@ -92,3 +96,23 @@ class NodeApi(Protocol):
         ...
 
     async def netcheck(self) -> NetcheckDocument: ...
+
+    async def lans(self) -> tuple[LanDocument, ...]:
+        """Return the networks here that the mesh may reach, with what their hosts must know."""
+        ...
+
+    async def return_path(self, target: str, seconds: float) -> ReturnPathDocument:
+        """Ask a host of the LAN as other sites would, at most `seconds` long."""
+        ...
+
+    async def providers(self) -> tuple[ProviderDocument, ...]:
+        """Return the WireGuard providers that were imported."""
+        ...
+
+    async def import_provider(self, request: ProviderRequest) -> ProviderDocument:
+        """Read and keep a provider's file; raise SettingsError with the line that is wrong."""
+        ...
+
+    async def remove_provider(self, name: str) -> None:
+        """Forget a provider; raise RefusedError for the one in use."""
+        ...

@@ -2,7 +2,8 @@
 
 Reading is for everybody who can open the socket; changing is for root and the
 group `gatepost`. `explain` and `plan` read; `ping`, `why` and `netcheck` send
-packets but change nothing, so they are open too, as people are used to.
+packets but change nothing, so they are open too, as people are used to. `return-path`
+sends in another's name, so it is not.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from gatepost.localapi.listen import LocalServer, only_members, serve_local
 from gatepost.localapi.protocol import NodeApi
 from gatepost.localapi.router import Answer, Call, Guard, Route, Router
-from gatepost.model.status import PingKind, PluginRequest, UpRequest
+from gatepost.model.status import PingKind, PluginRequest, ProviderRequest, UpRequest
 
 PING_DEFAULT = 5.0  # seconds
 PING_MOST = 60.0  # seconds
@@ -42,9 +43,14 @@ def node_router(api: NodeApi, guard: Guard) -> Router:
             Route("GET", "/v1/explain", routes.explain),
             Route("GET", "/v1/plugins", routes.plugins),
             Route("PATCH", "/v1/plugins/{name}", routes.change_plugin),
+            Route("GET", "/v1/exit-providers", routes.providers),
+            Route("POST", "/v1/exit-providers", routes.import_provider),
+            Route("DELETE", "/v1/exit-providers/{name}", routes.remove_provider),
             Route("POST", "/v1/ping", routes.ping, guarded=False),
             Route("POST", "/v1/why", routes.why, guarded=False),
             Route("GET", "/v1/netcheck", routes.netcheck),
+            Route("GET", "/v1/lans", routes.lans),
+            Route("POST", "/v1/return-path", routes.return_path),
         ),
         guard,
     )
@@ -101,3 +107,20 @@ class _Routes:
 
     async def netcheck(self, _call: Call) -> Answer:
         return await self._api.netcheck()
+
+    async def lans(self, _call: Call) -> Answer:
+        return await self._api.lans()
+
+    async def return_path(self, call: Call) -> Answer:
+        seconds = call.seconds("timeout", PING_DEFAULT, PING_MOST)
+        return await self._api.return_path(call.query("target"), seconds)
+
+    async def providers(self, _call: Call) -> Answer:
+        return await self._api.providers()
+
+    async def import_provider(self, call: Call) -> Answer:
+        return await self._api.import_provider(call.body(ProviderRequest))
+
+    async def remove_provider(self, call: Call) -> Answer:
+        await self._api.remove_provider(call.values["name"])
+        return None

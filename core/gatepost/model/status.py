@@ -283,6 +283,42 @@ class NetcheckDocument(Document, frozen=True, kw_only=True):
     regions: tuple[RegionDocument, ...] = ()
 
 
+class LanDocument(Document, frozen=True, kw_only=True):
+    """A network here that the mesh may reach, and the `routes` its hosts need by way of `via`.
+
+    `router` is this box's own router in that network; "" if there is none.
+    """
+
+    network: str
+    via: str
+    routes: tuple[str, ...] = ()
+    router: str = ""
+
+
+class ReturnDocument(Document, frozen=True, kw_only=True):
+    """Whether a host's answers to `source`, an address of `network`, come back through this box.
+
+    `answer`: from the host itself, from a router that it left them to, or not at all.
+    `sender` is the link address that they came from, at `device`; `latency` is in seconds.
+    """
+
+    network: str
+    source: str
+    answer: Literal["host", "router", "none"]
+    device: str = ""
+    sender: str = ""
+    latency: float | None = None
+
+
+class ReturnPathDocument(Document, frozen=True, kw_only=True):
+    """What a host of the LAN answers; `alive` is that it answers anybody, `via` is our address."""
+
+    target: str
+    via: str
+    alive: bool
+    results: tuple[ReturnDocument, ...] = ()
+
+
 class UpRequest(Document, frozen=True, kw_only=True):
     """What `gatepost up` and `gatepost set` may change; None leaves a setting as it is.
 
@@ -313,6 +349,34 @@ class PluginRequest(Document, frozen=True, kw_only=True):
 
     enabled: bool | None = None
     settings: dict[str, str | int | float | bool | list[str] | None] | None = None
+
+
+class ProviderRequest(Document, frozen=True, kw_only=True):
+    """Import a WireGuard provider; `text` is its file as it is."""
+
+    name: str
+    text: str
+
+
+class ProviderDocument(Document, frozen=True, kw_only=True):
+    """An imported provider, without its secrets.
+
+    `key` is the server's public key as `wg` prints it, `carries` "IPv4", "IPv6" or both.
+    `received` and `sent` are bytes and, as `last_handshake` (seconds since 1970), of the one
+    in use. `error` says why it cannot be used.
+    """
+
+    name: str
+    used: bool = False
+    server: str = ""
+    key: str = ""
+    addresses: tuple[str, ...] = ()
+    resolvers: tuple[str, ...] = ()
+    carries: tuple[str, ...] = ()
+    last_handshake: float | None = None
+    received: int = 0
+    sent: int = 0
+    error: str = ""
 
 
 class ErrorDocument(Document, frozen=True, kw_only=True):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from msgspec.structs import asdict, replace
 
-from gatepost.errors import NotFoundError, SettingsError
+from gatepost.errors import NotFoundError, RefusedError, SettingsError
 from gatepost.model.status import (
     ChangeDocument,
     DerpDocument,
     FieldDocument,
     FindingDocument,
+    LanDocument,
     NetcheckDocument,
     NoticeDocument,
     PeerDocument,
@@ -19,9 +21,13 @@ from gatepost.model.status import (
     PingKind,
     PluginDocument,
     PluginRequest,
+    ProviderDocument,
+    ProviderRequest,
     ReasonDocument,
     RegionDocument,
     RelayServerDocument,
+    ReturnDocument,
+    ReturnPathDocument,
     RoutesDocument,
     SelfDocument,
     State,
@@ -103,6 +109,13 @@ def _plugins() -> dict[str, PluginDocument]:
             enabled=False,
             fields=fields,
         ),
+        "exit-provider": PluginDocument(
+            name="exit-provider",
+            title="Exit provider",
+            summary="Offers a provider's tunnel to the mesh.",
+            enabled=False,
+            fields=(FieldDocument(name="use", kind="text", default="", value="", title="Use"),),
+        ),
     }
 
 
@@ -140,6 +153,7 @@ class FakeNode:
     pings: int = 0
     asked: tuple[PingKind, int] = ("disco", 0)  # by the last ping
     logins: int = 0
+    imported: dict[str, ProviderDocument] = field(default_factory=dict[str, ProviderDocument])
 
     async def version(self) -> VersionDocument:
         return VersionDocument(version="0.1.0", capability=130, python="3.11")
@@ -308,6 +322,47 @@ class FakeNode:
     async def netcheck(self) -> NetcheckDocument:
         lab = RegionDocument(id=900, code="lab", name="Lab", latency=0.004)
         return NetcheckDocument(udp=True, ipv4="192.0.2.1:4242", preferred_derp=900, regions=(lab,))
+
+    async def providers(self) -> tuple[ProviderDocument, ...]:
+        settings = {f.name: f.value for f in self.installed["exit-provider"].fields}
+        used = settings["use"] if self.installed["exit-provider"].enabled else ""
+        return tuple(replace(p, used=p.name == used) for p in self.imported.values())
+
+    async def import_provider(self, request: ProviderRequest) -> ProviderDocument:
+        if "PostUp" in request.text:
+            raise SettingsError("line 3: PostUp: it would run a program as root: remove the line")
+        self.imported[request.name] = ProviderDocument(
+            name=request.name, server="de.example:51820", carries=("IPv4", "IPv6")
+        )
+        return self.imported[request.name]
+
+    async def remove_provider(self, name: str) -> None:
+        if any(p.used for p in await self.providers() if p.name == name):
+            raise RefusedError(f"{name} is in use", hint="gatepost exit-provider off")
+        if self.imported.pop(name, None) is None:
+            raise NotFoundError(f"no provider was imported as {name!r}")
+
+    async def lans(self) -> tuple[LanDocument, ...]:
+        if self.state != "Running":
+            return ()
+        lan = LanDocument(
+            network="10.1.0.0/24", via="10.1.0.5", routes=("10.9.0.0/16",), router="10.1.0.1"
+        )
+        return (lan, LanDocument(network="fd00:1::/64", via="fd00:1::5", routes=("fd00:9::/64",)))
+
+    async def return_path(self, target: str, seconds: float) -> ReturnPathDocument:
+        """Say that 10.1.0.20 sends answers back, 10.1.0.30 elsewhere, and nobody else is there."""
+        answer: dict[str, Literal["host", "none"]] = {"10.1.0.20": "host", "10.1.0.30": "none"}
+        found = answer.get(target, "none")
+        result = ReturnDocument(
+            network="10.9.0.0/16",
+            source="10.9.255.254",
+            answer=found,
+            latency=min(seconds, 0.001) if found == "host" else None,
+        )
+        return ReturnPathDocument(
+            target=target, via="10.1.0.5", alive=target in answer, results=(result,)
+        )
 
 
 def _changed(

@@ -47,6 +47,7 @@ from gatepost.model.owned import (
     WIREGUARD_PORT,
 )
 from gatepost.model.renumber import Renumber
+from gatepost.model.resolver import HostResolver, Upstream
 from gatepost.model.resource import Level, Notice, Resource
 from gatepost.model.tunnel import OnlyThroughTunnel, Tunnel
 
@@ -77,6 +78,7 @@ def lower(desired: Desired) -> Desired:
             resources[key] = _canonical(resource)
     if _of(desired.resources, Translate):
         _make_room(resources)
+    _follow_exit(resources)
     for peer, names in _peers(desired, notices):
         resources[peer.key] = peer
         owners[peer.key] = names
@@ -107,6 +109,13 @@ def _canonical(resource: Resource) -> Resource:
     if isinstance(resource, Rule) and resource.mask == _ALL_BITS:
         return replace(resource, mask=None)
     return resource
+
+
+def _follow_exit(resources: dict[Hashable, Resource]) -> None:
+    """Where an exit answers for all names, let this machine ask nobody beside it."""
+    if any(u.rank == "first" and not u.suffix for u in _of(resources, Upstream)):
+        for host in _of(resources, HostResolver):
+            resources[host.key] = replace(host, is_for_all=True, spare=())
 
 
 def _make_room(resources: dict[Hashable, Resource]) -> None:

@@ -181,14 +181,16 @@ class OnlyThroughMesh(Resource):
     """Let nothing out but by the mesh: neither from this machine nor from the networks `behind` it.
 
     What goes to `spared` is left alone, and so is what a link needs to work (DHCP,
-    neighbours) and what carries the mesh itself. It holds from boot on, with or
-    without the daemon, until nobody asks for it any more.
+    neighbours) and what carries the mesh itself. Questions for names are an exception:
+    of what is spared only the name servers in `asked` get them. It holds from boot on,
+    with or without the daemon, until nobody asks for it any more.
     """
 
     identity: ClassVar = ("device",)
     device: str
     behind: frozenset[IPNetwork] = frozenset()
     spared: frozenset[IPNetwork] = frozenset()
+    asked: frozenset[IPAddress] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,8 @@ class NameServer:
     `addresses` are where it is, in the order to try them; without any, `host` is looked
     up first. `host` is what the certificate must bear; "" for `plain`. `path` is of the
     URL, and may have a query without variables. `beside_exit`: asked directly, even
-    while everything else goes out through an exit node.
+    while everything else goes out through an exit node. `device`: asked through that
+    device or not at all (`plain` only).
     """
 
     transport: Transport = "plain"
@@ -49,6 +50,7 @@ class NameServer:
     host: str = ""
     path: str = ""
     beside_exit: bool = False
+    device: str = ""
 
     def __str__(self) -> str:
         literal = str(self.addresses[0]) if self.addresses else ""

@@ -33,27 +33,27 @@ LARGEST = 4096  # bytes of a UDP answer; we ask for less
 LENGTH = 2  # bytes before a message on TCP (RFC 1035 4.2.2)
 LETTERS = 32  # bytes of chance for the letters of a name: 253 of them at most
 NUMBERS = 1 << 16
+_SO_BINDTODEVICE = 25  # Linux: asm-generic/socket.h
 
 
-async def ask_plain(address: Address, port: int, query: Query) -> Message:
+async def ask_plain(address: Address, port: int, query: Query, device: str = "") -> Message:
     """Ask by UDP, and by TCP if need be, for as long as the caller waits.
 
+    With a `device` the question leaves through that one or not at all.
     Raise `OSError`, `EOFError` or `Malformed` when nobody is there, or talks nonsense.
     """
     question = question_for(query, secrets.randbelow(NUMBERS))
     mixed = with_letters(question, secrets.token_bytes(LETTERS))
-    answer = await _ask_udp(address, port, mixed)
+    answer = await _ask_udp(address, port, mixed, device)
     if answer is None or answer.flags & dns.flags.TC:
-        return await _ask_tcp(address, port, question)
+        return await _ask_tcp(address, port, question, device)
     return answer
 
 
-async def _ask_udp(address: Address, port: int, question: Message) -> Message | None:
+async def _ask_udp(address: Address, port: int, question: Message, device: str) -> Message | None:
     """Wait for the answer, for as long as the caller does; None when it cannot be trusted."""
     loop = asyncio.get_running_loop()
-    is_v4 = address.version == 4  # noqa: PLR2004  # the version of IP
-    family = socket.AF_INET if is_v4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+    with _socket(address, socket.SOCK_DGRAM, device) as sock:
         sock.connect((str(address), port))
         await loop.sock_sendall(sock, question.to_wire())
         for _ in range(MOST_FORGED):
@@ -71,8 +71,14 @@ async def _ask_udp(address: Address, port: int, question: Message) -> Message | 
     return None
 
 
-async def _ask_tcp(address: Address, port: int, question: Message) -> Message:
-    reader, writer = await asyncio.open_connection(str(address), port)
+async def _ask_tcp(address: Address, port: int, question: Message, device: str) -> Message:
+    sock = _socket(address, socket.SOCK_STREAM, device)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
+        reader, writer = await asyncio.open_connection(sock=sock)
+    except BaseException:
+        sock.close()
+        raise
     try:
         writer.write(question.to_wire(prepend_length=True))
         await writer.drain()
@@ -80,3 +86,16 @@ async def _ask_tcp(address: Address, port: int, question: Message) -> Message:
         return read_answer(await reader.readexactly(length), question)
     finally:
         writer.close()
+
+
+def _socket(address: Address, kind: socket.SocketKind, device: str) -> socket.socket:
+    is_v4 = address.version == 4  # noqa: PLR2004  # the version of IP
+    family = socket.AF_INET if is_v4 else socket.AF_INET6
+    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+    if device:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_BINDTODEVICE, device.encode())
+        except OSError:
+            sock.close()
+            raise
+    return sock

@@ -103,7 +103,7 @@ class Upstreams:
             addresses = server.addresses or await self._find(server.host)
             match server.transport:
                 case "plain":
-                    return await ask_plain(addresses[0], server.port, query)
+                    return await ask_plain(addresses[0], server.port, query, server.device)
                 case "tls":
                     return await self.tls.ask(server, addresses, query)
                 case "https" | "http":

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from gatepost.api import (
     ACCEPT_RA,
-    Advertise,
+    EVERYWHERE,
     AllowedPrefix,
     ClampMss,
-    Forward,
     ForwardOut,
+    IPAddress,
     IPNetwork,
     Item,
     Level,
     LocalNetworks,
-    Masquerade,
     MasqueradeOut,
+    NameServer,
     NetMap,
     Node,
     Notice,
@@ -27,14 +27,17 @@ from gatepost.api import (
     PluginInfo,
     Route,
     Rule,
+    Upstream,
     WatchLocalNetworks,
+    WatchPeerApi,
     about,
     forwarding,
     hookimpl,
+    offered_exit,
     owned,
 )
 
-EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+DNS_PATH = "/dns-query"  # of the peer API; RFC 8484
 MOST_NETWORKS = len(owned.EXIT_PRIORITIES) - 1  # each has a rule of its own
 
 
@@ -79,57 +82,16 @@ def describe() -> PluginInfo:
 def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterator[Item]:
     yield ACCEPT_RA
     yield WatchLocalNetworks()
+    yield WatchPeerApi()
     attached = observed.get(WatchLocalNetworks(), LocalNetworks()).networks
     versions = set[int]()
     if settings.offer:
-        yield from (Advertise(prefix) for prefix in EVERYWHERE)
-        approved = [p for p in EVERYWHERE if p in netmap.me.allowed]
-        versions |= {p.version for p in approved}
-        yield from _offer(approved, attached)
+        versions |= {p.version for p in EVERYWHERE if p in netmap.me.allowed}
+        yield from offered_exit(netmap, attached, observed.get(WatchPeerApi(), 0))
     if settings.use:
         yield from _use(netmap, settings, attached)
         versions |= {n.version for n in settings.networks}
     yield from forwarding(versions, observed.get(ACCEPT_RA, ""))
-
-
-# --- for others ----------------------------------------------------------------------
-
-
-def _offer(approved: list[IPNetwork], attached: Iterable[IPNetwork]) -> Iterator[Item]:
-    """Forward to everywhere but the networks that this box is attached to.
-
-    Those are a subnet router's to offer: who may use the internet here need not see the LAN.
-    """
-    if not approved:
-        yield Notice(
-            "exit-not-approved",
-            "this box is offered as an exit node, but not approved on the coordination server yet "
-            "(`gatepost admin routes`)",
-            Level.INFO,
-        )
-    for prefix in approved:
-        for part in _without(prefix, attached):
-            yield Forward(part)
-            yield Masquerade(part)
-        yield ClampMss(prefix)
-
-
-def _without(whole: IPNetwork, parts: Iterable[IPNetwork]) -> list[IPNetwork]:
-    """Return the prefixes of `whole` that have nothing in common with `parts`."""
-    rest = [whole]
-    for part in parts:
-        if part.version == whole.version:
-            rest = [left for one in rest for left in _cut(one, part)]
-    return sorted(rest, key=lambda n: (int(n.network_address), n.prefixlen))
-
-
-def _cut(one: IPNetwork, part: IPNetwork) -> Iterable[IPNetwork]:
-    if not one.overlaps(part):
-        return (one,)
-    if one.prefixlen >= part.prefixlen:
-        return ()
-    # Both have the same version, as the caller says; the library has a method for each.
-    return one.address_exclude(part)  # type: ignore[arg-type]  # see above
 
 
 # --- for this box and what is behind it -------------------------------------------------
@@ -151,7 +113,13 @@ def _use(netmap: NetMap, settings: Settings, attached: tuple[IPNetwork, ...]) ->
     if not settings.fail_closed and (peer is None or peer.online is False):
         return
     if settings.fail_closed:
-        yield OnlyThroughMesh(device=owned.DEVICE, behind=frozenset(behind), spared=spared)
+        yield OnlyThroughMesh(
+            device=owned.DEVICE,
+            behind=frozenset(behind),
+            spared=spared,
+            asked=_asked_beside(netmap, spared),
+        )
+    yield from _resolving(netmap, peer, spared)
     for prefix in EVERYWHERE:
         if peer is not None:
             yield AllowedPrefix(prefix, peer.key)
@@ -162,6 +130,40 @@ def _use(netmap: NetMap, settings: Settings, attached: tuple[IPNetwork, ...]) ->
         yield ForwardOut(ip_network("0.0.0.0/0" if network.version == 4 else "::/0"))  # noqa: PLR2004  # the version of IP
         yield MasqueradeOut(network)
         yield ClampMss(network)
+
+
+def _resolving(netmap: NetMap, peer: Node | None, spared: Collection[IPNetwork]) -> Iterator[Item]:
+    """Ask the exit node itself for names, or through it who answers anywhere.
+
+    Nobody at all is asked while there is no exit, or when nobody is named but who is in
+    the networks around: they would learn every name.
+    """
+    servers: tuple[NameServer, ...] = ()
+    place = netmap.peer_api(peer) if peer is not None and peer.services.names else None
+    if place is not None:
+        servers = (NameServer(transport="http", addresses=(place.address,), port=place.port,
+                              path=DNS_PATH),)  # fmt: skip
+    elif peer is not None:
+        usual = next((r.servers for r in netmap.dns.routes if not r.suffix), ())
+        servers = tuple(s for s in usual or netmap.dns.fallback if not _is_among(s, spared))
+        if not servers:
+            yield Notice(
+                "exit-names",
+                f"exit node {peer.label} answers no questions for names, and the coordination "
+                "server names nobody who could be asked through it: names of the internet are "
+                "not resolved",
+            )
+    yield Upstream(suffix="", servers=servers, rank="first")
+
+
+def _asked_beside(netmap: NetMap, spared: Collection[IPNetwork]) -> frozenset[IPAddress]:
+    """Return the name servers around that the administrator has given some names to."""
+    named = (s for route in netmap.dns.routes if route.suffix for s in route.servers)
+    return frozenset(a for s in named for a in s.addresses if any(a in n for n in spared))
+
+
+def _is_among(server: NameServer, networks: Collection[IPNetwork]) -> bool:
+    return any(address in network for address in server.addresses for network in networks)
 
 
 def _way_out(netmap: NetMap, prefix: IPNetwork, *, is_there: bool) -> Route:

@@ -23,11 +23,13 @@ from gatepost.api import (
     Rule,
     WatchLocalNetworks,
     WatchNodeFacts,
+    WatchPeerApi,
     WireGuardDevice,
     WireGuardPeer,
     about,
     hookimpl,
     owned,
+    peer_api,
 )
 
 
@@ -68,6 +70,8 @@ def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterat
         mtu=settings.mtu,
     )
     yield from (Address(owned.DEVICE, address) for address in netmap.me.addresses)
+    yield WatchPeerApi()
+    yield from peer_api(netmap.me.addresses, observed.get(WatchPeerApi(), 0))
     peers = tuple(p for p in netmap.peers if not p.expired and not p.key.is_zero)
     for peer in peers:
         yield WireGuardPeer(device=owned.DEVICE, public_key=peer.key)

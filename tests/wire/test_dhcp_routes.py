@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from gatepost.errors import Malformed, Truncated, WireError
 from gatepost.wire.dhcp_routes import ClasslessRoute, read_routes, write_routes
 
+
+def route_of(address: int, width: int, router: int) -> ClasslessRoute:
+    return ClasslessRoute(IPv4Network((address, width), strict=False), IPv4Address(router))
+
+
 routes = st.builds(
-    lambda address, width, router: ClasslessRoute(
-        IPv4Network((address, width), strict=False), IPv4Address(router)
-    ),
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 32),
-    st.integers(0, 2**32 - 1),
+    route_of, st.integers(0, 2**32 - 1), st.integers(0, 32), st.integers(0, 2**32 - 1)
 )
 ROUTER = IPv4Address("192.168.1.5")
 

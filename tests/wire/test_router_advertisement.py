@@ -26,11 +26,12 @@ HEAD = bytes.fromhex("86000000 00000000 00000000 00000000")
 ROUTE = bytes.fromhex("18024000 00000258 fd0a000100000000")
 SITE = RouteInformation(prefix=IPv6Network("fd0a:1::/64"), lifetime=600)
 
-prefixes = st.builds(
-    lambda address, length: IPv6Network((address, length), strict=False),
-    st.integers(0, 2**128 - 1),
-    st.integers(0, 128),
-)
+
+def prefix_of(address: int, length: int) -> IPv6Network:
+    return IPv6Network((address, length), strict=False)
+
+
+prefixes = st.builds(prefix_of, st.integers(0, 2**128 - 1), st.integers(0, 128))
 routes = st.builds(
     RouteInformation,
     prefix=prefixes,

@@ -105,23 +105,23 @@ class Link:
         self.sock.close()
 
     async def run(self) -> None:
-        """Introduce the routes, then repeat them and answer."""
+        """Introduce the routes, then repeat them and answer, for ever."""
         for pause in FIRST:
-            await asyncio.sleep(pause)
-            self._send()
+            await self._speak_within(pause)
         self.introduced.set()
         while True:
-            try:
-                async with asyncio.timeout(_about(INTERVAL)):
-                    await self._asked()
-            except TimeoutError:
-                self._send()
-                continue
-            waited = asyncio.get_running_loop().time() - self._last
-            await asyncio.sleep(max(ANSWER_PAUSE - waited, _fraction() * ANSWER_DELAY_MOST))
-            self._send()
+            await self._speak_within(_about(INTERVAL))
 
-    async def _asked(self) -> None:
+    async def _speak_within(self, seconds: float) -> None:
+        """Advertise after that time, or sooner if somebody asks."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.asked()
+                waited = asyncio.get_running_loop().time() - self._last
+                await asyncio.sleep(max(ANSWER_PAUSE - waited, _fraction() * ANSWER_DELAY_MOST))
+        self._send()
+
+    async def asked(self) -> None:
         """Wait for a question from this link."""
         loop = asyncio.get_running_loop()
         while True:

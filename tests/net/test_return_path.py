@@ -11,7 +11,7 @@ from tests.linux.inside import PATIENCE, run_inside
 
 from gatepost.errors import UnreachableError
 from gatepost.model.netmap import IPAddress
-from gatepost.net.return_path import Answer, _is_answer, ask_as, own_address_towards
+from gatepost.net.return_path import Answer, is_answer, ask_as, own_address_towards
 from gatepost.testing.netns import Machine, connect, machines
 from gatepost.wire.icmp import Echo, write_request
 
@@ -35,12 +35,12 @@ def test_the_answer_is_known_and_every_cut_and_flip_of_it_is_not(
     whole = answer_to(source, target)
     ends = range(12, 20) if source.version == 4 else range(8, 40)
 
-    assert _is_answer(whole, target, source, COOKIE)
-    assert not any(_is_answer(whole[:n], target, source, COOKIE) for n in range(len(whole)))
+    assert is_answer(whole, target, source, COOKIE)
+    assert not any(is_answer(whole[:n], target, source, COOKIE) for n in range(len(whole)))
     for place in (*ends, len(whole) - 1, len(whole) - 24):
         bent = bytearray(whole)
         bent[place] ^= 0xFF
-        assert not _is_answer(bytes(bent), target, source, COOKIE)
+        assert not is_answer(bytes(bent), target, source, COOKIE)
 
 
 @pytest.fixture

@@ -90,11 +90,11 @@ async def _answer(
     while True:
         packet, place = await loop.sock_recvfrom(watcher, LONGEST)
         device, _, kind, _, address = place
-        if kind == _TO_US and _is_answer(packet, target, source, cookie):
+        if kind == _TO_US and is_answer(packet, target, source, cookie):
             return str(device), ":".join(f"{octet:02x}" for octet in address)
 
 
-def _is_answer(packet: bytes, target: IPAddress, source: IPAddress, cookie: bytes) -> bool:
+def is_answer(packet: bytes, target: IPAddress, source: IPAddress, cookie: bytes) -> bool:
     """Say whether this IP packet is the answer to us; fragments are none."""
     if target.version == 4:  # noqa: PLR2004  # the version of IP
         head, ends = (packet[0] & 15) * 4 if packet else 0, packet[12:20]

@@ -174,14 +174,14 @@ def _open(link: str) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
         group = socket.inet_pton(socket.AF_INET6, ALL_ROUTERS) + struct.pack("@I", index)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
-        sock.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, _only(SOLICITATION))
+        sock.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, only(SOLICITATION))
     except OSError:
         sock.close()
         raise
     return sock
 
 
-def _only(kind: int) -> bytes:
+def only(kind: int) -> bytes:
     """Return the kernel's filter that lets one type of message in: a bit is set for each other."""
     words = [0xFFFFFFFF] * 8
     words[kind >> 5] &= ~(1 << (kind & 31))

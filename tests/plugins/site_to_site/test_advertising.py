@@ -18,7 +18,7 @@ from gatepost.wire.router_advertisement import (
     read_advertisement,
     write_solicitation,
 )
-from gatepost_plugins.site_to_site.advertising import LIFETIME, Link, Parameters, _only
+from gatepost_plugins.site_to_site.advertising import LIFETIME, Link, Parameters, only
 
 pytestmark = pytest.mark.root
 
@@ -46,7 +46,7 @@ def host_socket(host: Machine, hop_limit: int) -> socket.socket:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, hop_limit)
         index = socket.if_nametoindex("eth0")
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-        made.setsockopt(socket.IPPROTO_ICMPV6, 1, _only(ADVERTISEMENT))
+        made.setsockopt(socket.IPPROTO_ICMPV6, 1, only(ADVERTISEMENT))
         return made
 
     return inside(host, make)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from importlib.metadata import entry_points
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -27,9 +30,10 @@ from gatepost.daemon.observer import Observer
 from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.wishes import Wishes
 from gatepost.engine.plugins import Plugins
+from gatepost.model.netmap import FilterRule
 from gatepost.model.observed import Watch
 from gatepost.testing.fakes import FakeKernel
-from gatepost.testing.makers import make_netmap, make_node, make_private
+from gatepost.testing.makers import make_netmap, make_node, make_private, make_rule
 
 KINDS: tuple[type[Resource], ...] = (
     PacketFilter, WireGuardDevice, Sysctl, Address, WireGuardPeer, Route, Rule,
@@ -205,3 +209,35 @@ async def test_a_thousand_peers_are_one_round_and_the_second_is_empty(
 
     assert len(machine.kernels[WireGuardPeer].held) == 1000
     assert len(machine.turns) == written
+
+
+async def test_many_filter_rules_do_not_hold_the_event_loop(
+    machine: Machine, settings: dict[str, Any], observed: Observed
+) -> None:
+    daemon = Daemon(machine, settings)
+    few = await turns_while(daemon.learn(make_netmap(rules=rules(1)), observed))
+    many = await turns_while(daemon.learn(make_netmap(rules=rules(3000)), observed))
+
+    assert many > 10 * few
+
+
+def rules(count: int) -> tuple[FilterRule, ...]:
+    addresses = (IPv4Address("100.64.1.0") + n for n in range(count))
+    return tuple(make_rule(f"{a}/32", "0.0.0.0/0", 80, 80) for a in addresses)
+
+
+async def turns_while(work: Coroutine[Any, Any, None]) -> int:
+    """Return how many turns the event loop had for others."""
+    turns, done = 0, asyncio.Event()
+
+    async def count() -> None:
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(count())
+        await work
+        done.set()
+    return turns

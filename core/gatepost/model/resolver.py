@@ -8,6 +8,7 @@ the LAN, peers by HTTP. It is always there. What plugins say here decides what i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import ClassVar, Literal
 
 from gatepost.model.names import NameServer
@@ -27,7 +28,8 @@ class NamePlan:
     ends. `hosts` are full names; their first label alone means them too, if no
     other host has it. `fallback` is asked when nobody at all is named. `may_be_private`
     are suffixes whose names may lead to private addresses although nobody chose a
-    server for them; "" is every name.
+    server for them; "" is every name. `site_suffixes` are this site's own, about which the
+    mesh may ask here, and `known_as` is what it calls the site's hosts (inside, outside).
     """
 
     suffix: str = ""
@@ -36,6 +38,8 @@ class NamePlan:
     routes: tuple[DnsRoute, ...] = ()
     fallback: tuple[NameServer, ...] = ()
     may_be_private: tuple[str, ...] = ()
+    site_suffixes: tuple[str, ...] = ()
+    known_as: tuple[tuple[IPv4Network, IPNetwork], ...] = ()
 
     def __str__(self) -> str:
         return f"{len(self.hosts) + len(self.records)} names, {len(self.routes)} routes"
@@ -95,7 +99,8 @@ class NameView:
     `is_mesh_known` a name of the mesh is refused. Names in `blocked`, and those under them,
     have no addresses there. `servers`, if any, are asked in place of those that the plan has
     for every name. `refuses_private`: a public name that leads to a private address, as in
-    DNS rebinding, has no address.
+    DNS rebinding, has no address. `is_for_mesh`: peers ask about this site's own names and
+    nothing else, and hear the addresses by which the mesh knows its hosts.
     """
 
     sources: tuple[IPNetwork, ...] | None = None
@@ -103,6 +108,7 @@ class NameView:
     blocked: frozenset[str] = frozenset()
     servers: tuple[NameServer, ...] = ()
     refuses_private: bool = True
+    is_for_mesh: bool = False
 
     def __str__(self) -> str:
         who = "this machine" if self.sources is None else ", ".join(map(str, self.sources))

@@ -15,6 +15,7 @@ from typing import Any
 from gatepost.model.netmap import IPNetwork
 from gatepost.model.resolver import NameView
 from gatepost.net.dns_resolver import LARGEST, Desk, Resolver
+from gatepost.net.dns_site_desk import SiteDesk
 from gatepost.net.tasks import Tasks
 from gatepost.sessions.dns_messages import Query
 from gatepost.sessions.dns_names import SERVICE_V4, SERVICE_V6
@@ -39,7 +40,8 @@ MayAsk = Callable[[Source], bool]
 async def answer_names(resolver: Resolver, view: NameView, sockets: Iterable[int]) -> None:
     """Answer on these sockets (file descriptors, which stay open) until cancelled."""
     loop = asyncio.get_running_loop()
-    desk, may_ask = resolver.desk(view), asker(view)
+    desk = SiteDesk(resolver, view) if view.is_for_mesh else resolver.desk(view)
+    may_ask = asker(view)
     tasks = Tasks()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(tasks.close)

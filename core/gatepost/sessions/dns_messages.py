@@ -222,7 +222,7 @@ def addresses_in(answer: Message) -> list[IPAddress]:
     return [
         ip_address(each.address)
         for rrset in answer.answer
-        for each in _values(rrset)
+        for each in values_of(rrset)
         if isinstance(each, A | AAAA)
     ]
 
@@ -266,7 +266,7 @@ class Kept:
 
 
 def _older(rrset: dns.rrset.RRset, seconds: int) -> dns.rrset.RRset:
-    return dns.rrset.from_rdata_list(rrset.name, max(0, rrset.ttl - seconds), [*_values(rrset)])
+    return dns.rrset.from_rdata_list(rrset.name, max(0, rrset.ttl - seconds), [*values_of(rrset)])
 
 
 def keep(query: Query, answer: Message) -> Kept:
@@ -289,7 +289,7 @@ def keep(query: Query, answer: Message) -> Kept:
 
 
 def _chain(asked: dns.name.Name, rrsets: Iterable[dns.rrset.RRset]) -> list[dns.name.Name]:
-    aliases = {r.name: v.target for r in rrsets for v in _values(r) if isinstance(v, CNAME)}
+    aliases = {r.name: v.target for r in rrsets for v in values_of(r) if isinstance(v, CNAME)}
     chain = [asked]
     while (following := aliases.get(chain[-1])) is not None and len(chain) <= MOST_LINKS:
         if following in chain:
@@ -313,7 +313,7 @@ def _seconds(
         return min(*seconds, LONGEST_TTL)
     if not soas:
         return 0
-    least = [v.minimum for v in _values(soas[0]) if isinstance(v, SOA)]
+    least = [v.minimum for v in values_of(soas[0]) if isinstance(v, SOA)]
     return min(*seconds, *least, int(soas[0].ttl), LONGEST_MISS)
 
 
@@ -322,7 +322,7 @@ def _leads_inside(rrsets: Iterable[dns.rrset.RRset]) -> bool:
     return any(
         is_inside(ip_address(address))
         for rrset in rrsets
-        for each in _values(rrset)
+        for each in values_of(rrset)
         for address in _addresses(each)
     )
 
@@ -339,7 +339,7 @@ def _addresses(record: Rdata) -> Iterator[str]:
             return
 
 
-def _values(rrset: dns.rrset.RRset) -> Iterator[Rdata]:
+def values_of(rrset: dns.rrset.RRset) -> Iterator[Rdata]:
     # The set's own iterator has no type; it gives its values.
     yield from cast(Iterable[Rdata], rrset)
 

@@ -16,6 +16,7 @@ from gatepost.model.resolver import (
     Upstream,
 )
 from gatepost.model.resource import Resource
+from gatepost.model.site_names import KnownAs, SiteNames
 from gatepost.sessions.dns_names import SERVICE_V4, SERVICE_V6, gather_records
 
 HERE = frozenset({SERVICE_V4, SERVICE_V6})
@@ -27,6 +28,7 @@ def join_names(resources: Iterable[Resource], host: HostServers = NOTHING) -> Na
     """Return the plan; without any of the nouns it knows nobody and asks what the host asks."""
     mesh, records, private = NamePlan(), list[Record](), set[str]()
     upstreams = dict[Rank, dict[str, Upstream]]()
+    sites, known = set[str](), set[KnownAs]()
     for resource in resources:
         match resource:
             case MeshNames():
@@ -37,6 +39,10 @@ def join_names(resources: Iterable[Resource], host: HostServers = NOTHING) -> Na
                 upstreams.setdefault(resource.rank, {})[resource.suffix] = resource
             case PrivateNames():
                 private.add(resource.suffix)
+            case SiteNames():
+                sites.add(resource.suffix)
+            case KnownAs():
+                known.add(resource)
             case _:
                 pass
     more = [(name, a) for name, held in mesh.records for a in held]
@@ -46,6 +52,8 @@ def join_names(resources: Iterable[Resource], host: HostServers = NOTHING) -> Na
         records=gather_records(more),
         routes=tuple(_without_ourselves(route) for route in _routes(mesh, upstreams, host)),
         may_be_private=tuple(sorted({*mesh.may_be_private, *private, *host.search})),
+        site_suffixes=tuple(sorted(sites)),
+        known_as=tuple(sorted(((k.inside, k.outside) for k in known), key=repr)),
     )
 
 

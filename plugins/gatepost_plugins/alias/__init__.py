@@ -19,9 +19,11 @@ from gatepost.api import (
     ForwardOut,
     IPNetwork,
     Item,
+    KnownAs,
     Level,
     LocalNetworks,
     Masquerade,
+    NameServer,
     NetMap,
     Notice,
     Observed,
@@ -31,6 +33,9 @@ from gatepost.api import (
     about,
     forwarding,
     hookimpl,
+    parse_name_server,
+    read_suffix,
+    site_names,
 )
 from gatepost_plugins.alias.pairs import read_pair, read_pairs, unfit
 
@@ -51,9 +56,28 @@ class Settings:
         default=True,
         metadata=about("Masquerade", "Let hosts there see this box as the sender."),
     )
+    domains: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "Domains",
+            "Domains of this site, such as berlin.example: the mesh may ask this box about them "
+            "and hears addresses that it can reach.",
+        ),
+    )
+    name_servers: tuple[str, ...] = field(
+        default=(),
+        metadata=about("Name servers", "Who answers for these domains here: 192.168.1.1."),
+    )
 
     def __post_init__(self) -> None:
         read_pairs(self.networks)
+        _ = self.suffixes(), self.servers()
+
+    def suffixes(self) -> tuple[str, ...]:
+        return tuple(read_suffix(domain) for domain in self.domains)
+
+    def servers(self) -> tuple[NameServer, ...]:
+        return tuple(parse_name_server(server) for server in self.name_servers)
 
 
 @hookimpl
@@ -83,12 +107,25 @@ def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterat
     approved = [p for p in offered if p.outside in netmap.me.allowed]
     for pair in approved:
         yield pair
+        yield KnownAs(pair.inside, pair.outside)
         yield ClampMss(pair.inside)
         if settings.masquerade:
             yield Masquerade(pair.inside)
     if approved:
         yield from _way_out(netmap)
+        yield from _names(settings)
     yield from forwarding({4} if approved else set(), observed.get(ACCEPT_RA, ""))
+
+
+def _names(settings: Settings) -> Iterator[Item]:
+    if settings.domains and settings.name_servers:
+        yield from site_names(settings.suffixes(), settings.servers())
+    elif settings.domains:
+        yield Notice(
+            "no-name-server",
+            f"{', '.join(settings.domains)}: nobody is named who answers for it here: "
+            "gatepost plugin set alias name-servers=192.168.1.1",
+        )
 
 
 def _taken(netmap: NetMap, offered: Iterable[Renumber]) -> Iterator[Item]:

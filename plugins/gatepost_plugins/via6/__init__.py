@@ -21,7 +21,9 @@ from gatepost.api import (
     ForwardOut,
     IPNetwork,
     Item,
+    KnownAs,
     Level,
+    NameServer,
     NetMap,
     Node,
     Notice,
@@ -34,6 +36,9 @@ from gatepost.api import (
     forwarding,
     hookimpl,
     owned,
+    parse_name_server,
+    read_suffix,
+    site_names,
     via6,
 )
 from gatepost_plugins.via6.grants import grants
@@ -66,6 +71,27 @@ class Settings:
         default=(),
         metadata=about("Networks", "IPv4 networks behind this box, such as 192.168.1.0/24."),
     )
+    domains: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "Domains",
+            "Domains of this site, such as berlin.example: the mesh may ask this box about them "
+            "and hears addresses that it can reach.",
+        ),
+    )
+    name_servers: tuple[str, ...] = field(
+        default=(),
+        metadata=about("Name servers", "Who answers for these domains here: 192.168.1.1."),
+    )
+
+    def __post_init__(self) -> None:
+        _ = self.suffixes(), self.servers()
+
+    def suffixes(self) -> tuple[str, ...]:
+        return tuple(read_suffix(domain) for domain in self.domains)
+
+    def servers(self) -> tuple[NameServer, ...]:
+        return tuple(parse_name_server(server) for server in self.name_servers)
 
 
 @hookimpl
@@ -92,6 +118,18 @@ def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterat
         )
         return
     yield from _site(netmap, settings.site, settings.networks, observed)
+    yield from _names(settings)
+
+
+def _names(settings: Settings) -> Iterator[Item]:
+    if settings.domains and settings.name_servers:
+        yield from site_names(settings.suffixes(), settings.servers())
+    elif settings.domains:
+        yield Notice(
+            "no-name-server",
+            f"{', '.join(settings.domains)}: nobody is named who answers for it here: "
+            "gatepost plugin set via6 name-servers=192.168.1.1",
+        )
 
 
 def _site(
@@ -140,6 +178,7 @@ def _translated(netmap: NetMap, site: int, networks: tuple[IPv4Network, ...]) ->
         )
     for network in networks:
         yield Translate(via6.via_prefix(site, network), network)
+        yield KnownAs(network, via6.via_prefix(site, network))
         yield ClampMss(network)
     yield from (Admit(rule) for rule in grants(netmap.filter or (), site, networks, aliases))
     yield Route(owned.ROUTE_TABLE, owned.ALIAS_NETWORK, owned.DEVICE)

@@ -20,6 +20,7 @@ from gatepost.model.admin import (
     NodeDocument,
     NodeRequest,
     RegistrationDocument,
+    RouteChoiceDocument,
     ServerDocument,
     UserDocument,
     UserRequest,
@@ -45,6 +46,7 @@ class Server:
                 online=True,
                 announced_routes=("10.1.0.0/16", "10.2.0.0/16"),
                 approved_routes=("10.2.0.0/16",),
+                primary_routes=("10.2.0.0/16",),
             )
         }
         self.waiting = {"abc": RegistrationDocument(id="abc", hostname="new")}
@@ -152,6 +154,10 @@ class Server:
             expired=wanted.expire or node.expired,
             tags=node.tags if wanted.tags is None else wanted.tags,
             approved_routes=tuple(sorted(approved - set(wanted.unapprove_routes))),
+            preferred_routes=(
+                node.preferred_routes if wanted.prefer_routes is None else wanted.prefer_routes
+            ),
+            accepts=wanted.accepts or node.accepts,
         )
         return self.nodes[node.id]
 
@@ -276,6 +282,53 @@ def test_routes_list_shows_what_waits(run: Run) -> None:
     assert lines[1].split() == ["7", "far", "10.1.0.0/16", "waits", "for", "approval"]
     assert lines[2].split() == ["7", "far", "10.2.0.0/16", "approved"]
     assert json.loads(run("admin", "routes", "list", "--json").out)[0]["approved"] is False
+
+
+@pytest.mark.parametrize(
+    ("reachable", "state"),
+    [(True, "approved, stands by"), (False, "approved, does not answer")],
+)
+def test_routes_list_tells_who_stands_by_from_who_is_dead(
+    run: Run, server: Server, *, reachable: bool, state: str
+) -> None:
+    node = server.nodes[7]
+    server.nodes[7] = replace(node, primary_routes=(), reachable=reachable)
+
+    assert run("admin", "routes", "list").out.splitlines()[2].endswith(state)
+
+
+@pytest.mark.parametrize(
+    ("words", "choice"),
+    [
+        (("--all",), RouteChoiceDocument()),
+        (("--none",), RouteChoiceDocument(only=())),
+        (("--only", "10.2.0.0/16"), RouteChoiceDocument(only=("10.2.0.0/16",))),
+        (("--except", "10.3.0.0/16"), RouteChoiceDocument(refused=("10.3.0.0/16",))),
+        (
+            ("--only", "10.0.0.0/8", "--except", "10.3.0.0/16"),
+            RouteChoiceDocument(only=("10.0.0.0/8",), refused=("10.3.0.0/16",)),
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_the_server_chooses_what_a_node_is_shown(
+    run: Run, server: Server, words: tuple[str, ...], choice: RouteChoiceDocument
+) -> None:
+    assert run("admin", "routes", "accept", "far", *words).code == 0
+    assert server.nodes[7].accepts == choice
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("words", [(), ("--all", "--none"), ("--none", "--only", "10.0.0.0/8")])
+def test_two_choices_at_once_are_refused(run: Run, words: tuple[str, ...]) -> None:
+    assert run("admin", "routes", "accept", "far", *words).code == 2
+
+
+def test_a_node_is_preferred_for_networks_and_for_none_again(run: Run, server: Server) -> None:
+    assert run("admin", "routes", "prefer", "far", "10.1.0.0/16,10.2.0.0/16").code == 0
+    assert server.nodes[7].preferred_routes == ("10.1.0.0/16", "10.2.0.0/16")
+    assert run("admin", "routes", "prefer", "far").code == 0
+    assert server.nodes[7].preferred_routes == ()
 
 
 @pytest.mark.usefixtures("server")

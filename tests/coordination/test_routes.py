@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -50,6 +51,22 @@ def test_a_prefix_whose_carriers_are_all_offline_stays() -> None:
     both = [carrier(2, online=False), carrier(3, online=False)]
 
     assert primaries(both, {NET: 3}) == {NET: 3}
+
+
+def preferred(number: int, *, online: bool | None = True) -> Carrier:
+    return replace(carrier(number, online=online), preferred=(NET,))
+
+
+def test_who_is_preferred_takes_a_prefix_from_who_has_it() -> None:
+    assert primaries([carrier(2), preferred(3)], {NET: 2}) == {NET: 3}
+
+
+def test_a_preferred_node_that_is_offline_gets_nothing() -> None:
+    assert primaries([carrier(2), preferred(3, online=False)], {NET: 3}) == {NET: 2}
+
+
+def test_among_several_preferred_ones_who_has_it_keeps_it() -> None:
+    assert primaries([preferred(2), preferred(3)], {NET: 3}) == {NET: 3}
 
 
 def test_default_routes_have_no_primary() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gatepost.coordination.labels import check_label
 from gatepost.coordination.ledger import Decision
@@ -27,6 +27,7 @@ from gatepost.coordination.routes import LONGEST_LIST, check_route, parse_prefix
 from gatepost.errors import NotFoundError, RefusedError, SettingsError
 from gatepost.model.admin import KeyRequest, NodeRequest, UserRequest
 from gatepost.model.netmap import IPNetwork
+from gatepost.model.route_choice import RouteChoice
 from gatepost.policy.inventory import Role
 
 V = TypeVar("V")
@@ -117,6 +118,7 @@ def change_node(records: Records, which: str, wish: NodeRequest, now: float) -> 
     if wish.name is not None:
         changed = replace(changed, label=_free_label(records, node, wish.name), renamed=True)
     changed = replace(changed, approved_routes=_approved(node, wish))
+    changed = replace(changed, **_route_wishes(wish))
     if wish.tags is not None:
         changed = replace(changed, tags=_tags_for(node, wish.tags))
     if wish.tags:
@@ -208,6 +210,22 @@ def _approved(node: NodeRecord, wish: NodeRequest) -> tuple[IPNetwork, ...]:
             )
         routes.remove(route)
     return tuple(routes)
+
+
+def _route_wishes(wish: NodeRequest) -> dict[str, Any]:
+    """Return the fields of a node that a wish changes: what it is shown and preferred for."""
+    found = dict[str, Any]()  # fields of NodeRecord
+    if wish.prefer_routes is not None:
+        found["preferred_routes"] = tuple(_routes(wish.prefer_routes))
+    if wish.accepts is not None:
+        only = wish.accepts.only
+        if len(only or ()) + len(wish.accepts.refused) > LONGEST_LIST:
+            raise SettingsError(f"more than {LONGEST_LIST} networks to accept or to refuse")
+        found["accepts"] = RouteChoice(
+            only=None if only is None else tuple(map(parse_prefix, only)),
+            refused=tuple(map(parse_prefix, wish.accepts.refused)),
+        )
+    return found
 
 
 def _routes(texts: tuple[str, ...]) -> list[IPNetwork]:

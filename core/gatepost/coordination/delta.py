@@ -131,8 +131,9 @@ class Messages:
         """Return the groups in two worlds; mostly nothing that groups depend on has changed."""
         before = self._group(old, viewer)
         is_same = old.rights is new.rights and old.precedence is new.precedence
-        one, other = old.nodes[viewer].presence.expired, new.nodes[viewer].presence.expired
-        if is_same and one == other:
+        one, other = old.nodes[viewer], new.nodes[viewer]
+        is_same = is_same and one.presence.expired == other.presence.expired
+        if is_same and one.record.accepts == other.record.accepts:
             self._groups[new.generation][viewer] = before
             return before, before
         return before, self._group(new, viewer)

@@ -6,7 +6,13 @@ from gatepost.coordination.logins import Login
 from gatepost.coordination.mapper import Mesh
 from gatepost.coordination.records import PreAuthKey, Records, User
 from gatepost.coordination.world import Node, World
-from gatepost.model.admin import KeyDocument, NodeDocument, RegistrationDocument, UserDocument
+from gatepost.model.admin import (
+    KeyDocument,
+    NodeDocument,
+    RegistrationDocument,
+    RouteChoiceDocument,
+    UserDocument,
+)
 from gatepost.wire.hostinfo import Hostinfo
 
 
@@ -61,6 +67,11 @@ def node_document(node: Node, world: World, mesh: Mesh) -> NodeDocument:
         announced_routes=tuple(map(str, report.routes)),
         approved_routes=tuple(map(str, dict.fromkeys((*record.approved_routes, *node.approved)))),
         primary_routes=tuple(map(str, node.primary_routes)),
+        preferred_routes=tuple(map(str, record.preferred_routes)),
+        accepts=RouteChoiceDocument(
+            only=None if record.accepts.only is None else tuple(map(str, record.accepts.only)),
+            refused=tuple(map(str, record.accepts.refused)),
+        ),
         reachable=node.presence.reachable,
     )
 

@@ -25,6 +25,7 @@ from gatepost.coordination.database.store import Batch, Store
 from gatepost.coordination.records import DropNode, Edit, PutNode, Records, Report
 from gatepost.coordination.world import Presence, World
 from gatepost.errors import RefusedError, StateError
+from gatepost.model.netmap import IPNetwork
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,11 @@ class Ledger:
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._head = records
-        self._world = World.of(records, reports, clock())
+        self._newest_primaries = store.read_primaries()
+        self._world = World.of(records, reports, clock(), self._newest_primaries)
+        self._primaries: Mapping[IPNetwork, int] | None = None  # if they are not on disk yet
+        self._has_moved = False  # a prefix, since the newest batch was begun
+        self._precedence = self._world.precedence
         self._entries: list[_Entry] = []
         self._reports: dict[int, Report] = {}  # not given to the thread yet
         self._writing: frozenset[int] = frozenset()  # whose reports the thread has
@@ -147,7 +152,7 @@ class Ledger:
             while True:
                 await self._work.wait()
                 self._work.clear()
-                while self._entries or self._reports_written:
+                while self._entries or self._reports_written or self._has_moved:
                     await self._write_batch()
         finally:
             while self._entries or self._reports_written:
@@ -158,8 +163,8 @@ class Ledger:
     async def _write_batch(self) -> None:
         entries, self._entries = self._entries[:LARGEST_BATCH], self._entries[LARGEST_BATCH:]
         waiting, self._reports_written = self._reports_written, []
-        batch = Batch(reports=self._reports)
-        self._reports = {}
+        batch = Batch(reports=self._reports, primaries=self._primaries)
+        self._reports, self._primaries, self._has_moved = {}, None, False
         for entry in entries:
             batch.add(entry.edits, entry.records.counters)
         self._writing = frozenset(batch.reports)
@@ -190,14 +195,24 @@ class Ledger:
         self._head = self._world.records
         kept = {i: r for i, r in batch.reports.items() if i in self._head.nodes}
         self._reports = kept | self._reports
+        self._primaries = batch.primaries if self._primaries is None else self._primaries
         for future in (*(e.written for e in refused), *waiting):
             if not future.done():
                 future.set_exception(error)
 
     def _swap(self, world: World) -> None:
         self._world = world
+        if world.precedence is not self._precedence:
+            self._precedence = world.precedence
+            self._note_primaries(world.contested)
         for listener in self._listeners:
             listener(world)
+
+    def _note_primaries(self, primaries: Mapping[IPNetwork, int]) -> None:
+        if primaries != self._newest_primaries:
+            self._primaries = self._newest_primaries = primaries
+            self._has_moved = True
+            self._work.set()
 
 
 def _touched(entries: Sequence[_Entry]) -> dict[int, Report | None]:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from gatepost.coordination.addresses import ipv6_of
 from gatepost.model.keys import DiscoPublic, MachinePublic, NodePublic
 from gatepost.model.netmap import IPNetwork
+from gatepost.model.route_choice import ANY_ROUTE, RouteChoice
 from gatepost.wire.hostinfo import Hostinfo
 
 NOBODY = 0  # the user id of a node that belongs to its tags only
@@ -80,6 +81,8 @@ class NodeRecord:
     created: float
     key_expiry: float | None = None  # None: never
     approved_routes: tuple[IPNetwork, ...] = ()
+    accepts: RouteChoice = ANY_ROUTE  # of what others carry, it is shown no more than this
+    preferred_routes: tuple[IPNetwork, ...] = ()  # that it carries while it can
 
     @property
     def addresses(self) -> tuple[IPv4Address, IPv6Address]:

@@ -22,11 +22,15 @@ LONGEST_LIST = 1024  # prefixes that one node may announce
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carrier:
-    """A node that could carry prefixes. `online` None: not known since the server's start."""
+    """A node that could carry prefixes. `online` None: not known since the server's start.
+
+    `preferred` are prefixes that the administrator gave it before others.
+    """
 
     id: int
     routes: tuple[IPNetwork, ...]
     online: bool | None
+    preferred: tuple[IPNetwork, ...] = ()
 
 
 def parse_prefix(text: str) -> IPNetwork:
@@ -71,18 +75,23 @@ def precedence(
 ) -> Mapping[IPNetwork, tuple[int, ...]]:
     """Order the nodes of each prefix that is no default route, the best first.
 
-    Who has it keeps it while it carries it and is not offline; then comes the
-    online node with the lowest id; a prefix whose carriers are all offline
-    stays where it was.
+    Who is offline comes last, who is preferred before the others. Apart from that who
+    has it keeps it; then comes the node with the lowest id. A prefix whose carriers are
+    all offline stays where it was, but for a preference.
     """
     candidates: dict[IPNetwork, list[Carrier]] = {}
     for carrier in carriers:
         for prefix in carrier.routes:
             if prefix not in EXIT:
                 candidates.setdefault(prefix, []).append(carrier)
-    return {p: _ordered(c, incumbents.get(p)) for p, c in candidates.items()}
+    return {p: _ordered(p, c, incumbents.get(p)) for p, c in candidates.items()}
 
 
-def _ordered(candidates: list[Carrier], incumbent: int | None) -> tuple[int, ...]:
-    ranked = sorted(candidates, key=lambda c: (c.online is False, c.id != incumbent, c.id))
-    return tuple(c.id for c in ranked)
+def _ordered(
+    prefix: IPNetwork, candidates: list[Carrier], incumbent: int | None
+) -> tuple[int, ...]:
+    def rank(carrier: Carrier) -> tuple[bool, bool, bool, int]:
+        is_preferred = prefix in carrier.preferred
+        return carrier.online is False, not is_preferred, carrier.id != incumbent, carrier.id
+
+    return tuple(c.id for c in sorted(candidates, key=rank))

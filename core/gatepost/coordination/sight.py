@@ -85,6 +85,10 @@ def group_of(world: World, viewer: int) -> Group:
         node_id: tuple(world.spans[s] for s in spans)
         for node_id, spans in routes_of(view, world.order, visible).items()
     }
+    accepts = world.nodes[viewer].record.accepts
+    if not accepts.is_everything:
+        chosen = ((i, tuple(filter(accepts.takes, routes))) for i, routes in routers.items())
+        routers = {i: routes for i, routes in chosen if routes}
     without_ipv4 = visible if without_ipv4 & own else without_ipv4 & visible
     return Group(
         visible=visible,

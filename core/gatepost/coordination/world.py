@@ -78,8 +78,17 @@ class World:
     rights: Rights = field(default_factory=lambda: NOBODYS)
 
     @classmethod
-    def of(cls, records: Records, reports: Mapping[int, Report], now: float) -> World:
-        """Return the world after a start, when nobody is known to be online."""
+    def of(
+        cls,
+        records: Records,
+        reports: Mapping[int, Report],
+        now: float,
+        incumbents: Mapping[IPNetwork, int] | None = None,
+    ) -> World:
+        """Return the world after a start, when nobody is known to be online.
+
+        `incumbents` carried prefixes before.
+        """
         nodes = {
             i: Node(
                 record=r,
@@ -88,7 +97,7 @@ class World:
             )
             for i, r in sorted(records.nodes.items())
         }
-        return _under_new_rights(cls(generation=-1, records=records), nodes, records)
+        return _under_new_rights(cls(generation=-1, records=records), nodes, records, incumbents)
 
     @property
     def order(self) -> Mapping[Span, tuple[int, ...]]:
@@ -99,6 +108,11 @@ class World:
     def primaries(self) -> Mapping[IPNetwork, int]:
         """The node that carries each prefix for everybody whom the policy does not steer."""
         return {p: ids[0] for p, ids in self.precedence.items()}
+
+    @property
+    def contested(self) -> Mapping[IPNetwork, int]:
+        """Who carries each prefix that several nodes could carry."""
+        return {p: ids[0] for p, ids in self.precedence.items() if len(ids) > 1}
 
     def with_records(
         self, records: Records, touched: Mapping[int, Report | None], now: float
@@ -147,13 +161,18 @@ class World:
         return _settled(world, nodes) if any(map(_routing, versions)) else world
 
 
-def _under_new_rights(old: World, nodes: dict[int, Node], records: Records) -> World:
+def _under_new_rights(
+    old: World,
+    nodes: dict[int, Node],
+    records: Records,
+    incumbents: Mapping[IPNetwork, int] | None = None,
+) -> World:
     """Return the world under another policy, or with other users: everything is compiled."""
     rights = Rights.of(records.policy, records.users)
     _approve(nodes, nodes, rights)
     world = replace(old, generation=old.generation + 1, records=records, nodes=nodes)
     machines = {i: _machine(n) for i, n in nodes.items()}
-    return replace(_settled(world, nodes), rights=rights.with_machines(machines))
+    return replace(_settled(world, nodes, incumbents), rights=rights.with_machines(machines))
 
 
 def is_expired(record: NodeRecord, now: float) -> bool:
@@ -181,15 +200,22 @@ def _routing(node: Node) -> bool:
     return bool(node.record.approved_routes or node.approved or node.routes)
 
 
-def _settled(world: World, nodes: dict[int, Node]) -> World:
+def _settled(
+    world: World, nodes: dict[int, Node], incumbents: Mapping[IPNetwork, int] | None = None
+) -> World:
     """Decide again who carries what, and give every node its routes (in `nodes`, the copy)."""
     routers = [n for n in nodes.values() if _routing(n)]
     carriers = [
-        Carrier(id=n.id, routes=n.carried, online=n.presence.carries)
+        Carrier(
+            id=n.id,
+            routes=n.carried,
+            online=n.presence.carries,
+            preferred=n.record.preferred_routes,
+        )
         for n in routers
         if not n.presence.expired
     ]
-    order = precedence(carriers, world.primaries)
+    order = precedence(carriers, incumbents or world.primaries)
     offered = {c.id: c.routes for c in carriers}
     for node in routers:
         routes = tuple(

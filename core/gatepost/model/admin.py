@@ -51,6 +51,13 @@ class KeyRequest(Document, frozen=True, kw_only=True):
     lifetime: float | None = 3600.0
 
 
+class RouteChoiceDocument(Document, frozen=True, kw_only=True):
+    """Which routes of others a node is shown: all (`only` None) or a list, without `refused`."""
+
+    only: tuple[str, ...] | None = None
+    refused: tuple[str, ...] = ()
+
+
 class NodeDocument(Document, frozen=True, kw_only=True):
     id: int
     name: str  # DNS label
@@ -71,6 +78,8 @@ class NodeDocument(Document, frozen=True, kw_only=True):
     announced_routes: tuple[str, ...] = ()
     approved_routes: tuple[str, ...] = ()
     primary_routes: tuple[str, ...] = ()  # that lead to it now, and not to another node
+    preferred_routes: tuple[str, ...] = ()  # that it carries while it can
+    accepts: RouteChoiceDocument = RouteChoiceDocument()
     reachable: bool = True  # False: its rivals for a network answer, it does not
 
 
@@ -86,6 +95,8 @@ class NodeRequest(Document, frozen=True, kw_only=True):
     approved_routes: tuple[str, ...] | None = None
     approve_routes: tuple[str, ...] = ()
     unapprove_routes: tuple[str, ...] = ()  # only approved ones
+    prefer_routes: tuple[str, ...] | None = None  # the whole list
+    accepts: RouteChoiceDocument | None = None
     tags: tuple[str, ...] | None = None
 
 

@@ -8,7 +8,7 @@ from gatepost.cli import complete
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.cli.values import Prefixes
-from gatepost.model.admin import NodeDocument, NodeRequest
+from gatepost.model.admin import NodeDocument, NodeRequest, RouteChoiceDocument
 
 EXITS = ("0.0.0.0/0", "::/0")  # of these each machine chooses its own carrier
 
@@ -55,6 +55,36 @@ def unapprove(session: Session, *, node: str, routes: tuple[tuple[str, ...], ...
     session.server.change_node(node, NodeRequest(unapprove_routes=_joined(routes)))
 
 
+@routes.command(help="Let NODE carry ROUTES whenever it can, others stand by; no ROUTES: as it is.")
+@click.argument("node", shell_complete=complete.nodes)
+@click.argument("routes", type=Prefixes(), nargs=-1)
+@click.pass_obj
+def prefer(session: Session, *, node: str, routes: tuple[tuple[str, ...], ...]) -> None:
+    session.server.change_node(node, NodeRequest(prefer_routes=_joined(routes)))
+
+
+@routes.command(help="Choose which networks of others NODE is shown, whatever it asks for itself.")
+@click.argument("node", shell_complete=complete.nodes)
+@click.option("--all", "everything", is_flag=True, help="All that the policy lets it use.")
+@click.option("--none", "nothing", is_flag=True, help="No network at all.")
+@click.option("--only", type=Prefixes(), help="These, and narrower ones in them.")
+@click.option("--except", "refused", type=Prefixes(), help="All but these.")
+@click.pass_obj
+def accept(
+    session: Session,
+    *,
+    node: str,
+    everything: bool,
+    nothing: bool,
+    only: tuple[str, ...] | None,
+    refused: tuple[str, ...] | None,
+) -> None:
+    if everything + nothing + (only is not None or refused is not None) != 1:
+        raise click.UsageError("say one of --all, --none, or --only and --except with networks")
+    choice = RouteChoiceDocument(only=() if nothing else only, refused=refused or ())
+    session.server.change_node(node, NodeRequest(accepts=choice))
+
+
 def _joined(words: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(route for word in words for route in word))
 
@@ -79,4 +109,5 @@ def _document(node: NodeDocument, route: str) -> dict[str, object]:
         "announced": route in node.announced_routes,
         "approved": route in node.approved_routes,
         "primary": route in node.primary_routes,
+        "preferred": route in node.preferred_routes,
     }

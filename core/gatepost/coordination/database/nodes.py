@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, ip_network
 
 from sqlalchemy import Connection
 
 from gatepost.coordination.database import tables
-from gatepost.coordination.database.rows import Row, read_list, rows, write_list
+from gatepost.coordination.database.rows import Row, put, read_list, rows, write_list
 from gatepost.coordination.records import NOBODY, NodeRecord, Report
 from gatepost.model.keys import DiscoPublic, MachinePublic, NodePublic
+from gatepost.model.netmap import IPNetwork
+from gatepost.model.route_choice import RouteChoice
 from gatepost.wire.go_json import read_json, write_json
 from gatepost.wire.hostinfo import Hostinfo
 
@@ -31,7 +34,10 @@ def node_row(node: NodeRecord) -> Row:
         "ephemeral": node.ephemeral,
         "created": node.created,
         "key_expiry": node.key_expiry,
-        "approved_routes": write_list([str(p) for p in node.approved_routes]),
+        "approved_routes": _text(node.approved_routes),
+        "only_routes": None if node.accepts.only is None else _text(node.accepts.only),
+        "refused_routes": _text(node.accepts.refused),
+        "preferred_routes": _text(node.preferred_routes),
     }
 
 
@@ -42,8 +48,35 @@ def _node(row: Row) -> NodeRecord:
     values["key"] = NodePublic(values["key"])
     values["address"] = IPv4Address(values["address"])
     values["tags"] = read_list(values["tags"])
-    values["approved_routes"] = tuple(ip_network(p) for p in read_list(values["approved_routes"]))
+    values["approved_routes"] = _prefixes(values["approved_routes"])
+    values["preferred_routes"] = _prefixes(values["preferred_routes"])
+    only, refused = values.pop("only_routes"), values.pop("refused_routes")
+    values["accepts"] = RouteChoice(
+        only=None if only is None else _prefixes(only), refused=_prefixes(refused)
+    )
     return NodeRecord(**values)
+
+
+def _text(prefixes: Iterable[IPNetwork]) -> str:
+    return write_list([str(p) for p in prefixes])
+
+
+def _prefixes(text: str) -> tuple[IPNetwork, ...]:
+    return tuple(ip_network(p) for p in read_list(text))
+
+
+def read_primaries(connection: Connection) -> dict[IPNetwork, int]:
+    return {ip_network(r["prefix"]): r["node_id"] for r in rows(connection, tables.primaries)}
+
+
+def write_primaries(connection: Connection, primaries: Mapping[IPNetwork, int]) -> None:
+    """Replace the whole table."""
+    connection.execute(tables.primaries.delete())
+    put(
+        connection,
+        tables.primaries,
+        [{"prefix": str(p), "node_id": n} for p, n in primaries.items()],
+    )
 
 
 def read_reports(connection: Connection) -> dict[int, Report]:

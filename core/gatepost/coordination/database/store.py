@@ -37,6 +37,7 @@ from gatepost.coordination.records import (
     Report,
 )
 from gatepost.errors import StateError
+from gatepost.model.netmap import IPNetwork
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
@@ -48,6 +49,7 @@ class Batch:
     edits: list[Edit] = field(default_factory=list[Edit])
     reports: dict[int, Report] = field(default_factory=dict[int, Report])
     counters: Counters | None = None
+    primaries: Mapping[IPNetwork, int] | None = None  # None: as they were
 
     def add(self, edits: Iterable[Edit], counters: Counters) -> None:
         self.counters = counters
@@ -96,6 +98,11 @@ class Store:
         with self._guarded(), self._engine.connect() as connection:
             return policies.read_policies(connection)
 
+    def read_primaries(self) -> Mapping[IPNetwork, int]:
+        """Return who carried each prefix that several nodes could; a node may be gone."""
+        with self._guarded(), self._engine.connect() as connection:
+            return nodes.read_primaries(connection)
+
     def write(self, batch: Batch) -> None:
         """Write all or nothing; raise `StateError` (full disk, lost file) for nothing."""
         with self._guarded(), self._engine.begin() as connection:
@@ -103,6 +110,8 @@ class Store:
                 _write(connection, edit)
             reports = [nodes.report_row(i, r) for i, r in batch.reports.items()]
             put(connection, tables.reports, reports)
+            if batch.primaries is not None:
+                nodes.write_primaries(connection, batch.primaries)
             if batch.counters is not None:
                 _put_counters(connection, batch.counters)
 

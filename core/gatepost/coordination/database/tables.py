@@ -85,7 +85,17 @@ nodes = Table(
     Column("created", Float, nullable=False),
     Column("key_expiry", Float, nullable=True),
     Column("approved_routes", String, nullable=False),
+    Column("only_routes", String, nullable=True),
+    Column("refused_routes", String, nullable=False, server_default="[]"),
+    Column("preferred_routes", String, nullable=False, server_default="[]"),
     UniqueConstraint("machine", "user_id"),
+)
+
+primaries = Table(  # who carries a prefix that several nodes could
+    "primaries",
+    metadata,
+    Column("prefix", String, primary_key=True),
+    Column("node_id", Integer, nullable=False),
 )
 
 reports = Table(  # what a node last said about itself

@@ -125,6 +125,7 @@ def make_peer_api(
     keeper = LearnedNamesFile(store)
     learning = PeerNames(
         ask=names.desk(NameView(is_mesh_known=False)).ask,
+        ask_apps=names.desk(NameView(is_mesh_known=False, refuses_private=False)).ask,
         publish=inputs.answer_one,
         announce=announce,
         attached=lambda: inputs.observed.get(WatchLocalNetworks(), LocalNetworks()).networks,

@@ -34,18 +34,21 @@ LONGEST_HOLD = 1.0  # seconds that an answer waits for its routes
 LARGEST = 65535  # bytes of an answer
 MOST_WITHHELD = 20  # names that are remembered because nothing of their answer could be told
 
-Ask = Callable[[bytes], Awaitable[bytes | None]]
+Ask = Callable[[bytes], Awaitable[bytes | None]]  # a DNS query, and its answer if it has one
 
 
 @dataclass(slots=True, kw_only=True)
 class PeerNames:
-    """`ask` is this box's resolver, as others may use it. `publish` takes observations.
+    """Answers peers; `ask` is this box's resolver.
 
-    `attached` are the networks that this machine is attached to, `now` is seconds since
-    1970, `announce` has the coordination server told, `save` keeps what is known over a restart.
+    `ask_apps` is the same for names that are learned: here is decided what may be told of them.
+    `publish` takes observations, `announce` has the coordination server told, `save` keeps what is
+    known over a restart. `attached` are the networks that this machine is attached to, `now`
+    is seconds since 1970.
     """
 
     ask: Ask
+    ask_apps: Ask
     publish: Callable[[Watch[frozenset[IPAddress]], frozenset[IPAddress]], None]
     announce: Callable[[], None]
     attached: Callable[[], tuple[IPNetwork, ...]]
@@ -109,7 +112,8 @@ class PeerNames:
         name = asked_name(query)
         if not any(_is_under(name, suffix) for suffix in self._suffixes):
             return _refused(query)
-        answer = await self.ask(query)
+        is_app = self.learned.wish_for((name,)) is not None
+        answer = await (self.ask_apps if is_app else self.ask)(query)
         if answer is None:
             raise Malformed("this is no DNS query that has an answer")
         found = read_answered(answer)

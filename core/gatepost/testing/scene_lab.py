@@ -10,6 +10,7 @@ somebody asks            ask(machine, "tcp", "192-168-1-2-via-7")  ->  "printer 
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -83,6 +84,32 @@ except OSError as error:
     print(type(error).__name__)
 """
 
+# A name server that knows one name; prints "up" when it listens.
+_NAME_SERVER = """
+import socket, sys, dns.message, dns.rcode, dns.rrset
+host, known, address = sys.argv[1:4]
+server = socket.socket(type=socket.SOCK_DGRAM); server.bind((host, 53)); print("up", flush=True)
+while True:
+    raw, sender = server.recvfrom(4096)
+    query = dns.message.from_wire(raw)
+    reply, (asked,) = dns.message.make_response(query, recursion_available=True), query.question
+    if str(asked.name).lower() != known + ".":
+        reply.set_rcode(dns.rcode.NXDOMAIN)
+    elif asked.rdtype.name == "A":
+        reply.answer.append(dns.rrset.from_text(asked.name, 60, "IN", "A", address))
+    server.sendto(reply.to_wire(), sender)
+"""
+_LOOK_UP = """
+import sys, dns.exception, dns.message, dns.query, dns.rcode
+server, name, kind = sys.argv[1:4]
+try:
+    reply = dns.query.udp(dns.message.make_query(name, kind), server, timeout=5)
+    values = [str(value) for rrset in reply.answer for value in rrset]
+    print(" ".join(values) or dns.rcode.to_text(reply.rcode()))
+except (OSError, dns.exception.DNSException) as error:
+    print(type(error).__name__)
+"""
+
 
 def join(lab: Lab, *, masquerade: bool = True) -> None:
     """Let all boxes join; they accept routes and offer none."""
@@ -132,6 +159,21 @@ def answer(machine: Machine, name: str, address: str, port: int = PORT) -> None:
     line = server.stdout.readline() if server.stdout else ""
     if line != "up\n":
         raise LabError(f"{machine.name}: no server at {address}: {line}")
+
+
+def answer_names(machine: Machine, at: str, name: str, address: str) -> None:
+    """Start a name server on port 53 of `at` that knows one A record; it ends with the machine."""
+    server = machine.start(
+        sys.executable, "-c", _NAME_SERVER, at, name, address, output=subprocess.PIPE
+    )
+    line = server.stdout.readline() if server.stdout else ""
+    if line != "up\n":
+        raise LabError(f"{machine.name}: no name server at {at}: {line}")
+
+
+def look_up(machine: Machine, server: str, name: str, kind: str) -> str:
+    """Return the values that a name server gives, or the code of its answer, or an error's name."""
+    return machine.run(sys.executable, "-c", _LOOK_UP, server, name, kind).strip()
 
 
 def ask(

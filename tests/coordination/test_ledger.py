@@ -19,10 +19,20 @@ from tests.coordination.makers import (
     make_request,
     running_ledger,
 )
+from tests.processor import seconds
 
 from gatepost.coordination.database.store import Store, open_engine
 from gatepost.coordination.ledger import Decision, Ledger
-from gatepost.coordination.records import DropNode, PutKey, PutNode, PutUser, Records, User
+from gatepost.coordination.records import (
+    DropNode,
+    PolicyVersion,
+    PutKey,
+    PutNode,
+    PutPolicy,
+    PutUser,
+    Records,
+    User,
+)
 from gatepost.coordination.registration import Joined, Outcome, decide
 from gatepost.coordination.world import Presence, World
 from gatepost.errors import RefusedError, StateError
@@ -33,7 +43,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "coordination.sqlite"
 
 
-def put(*edits: PutUser | PutKey | PutNode | DropNode) -> Decision[None]:
+def put(*edits: PutUser | PutKey | PutNode | PutPolicy | DropNode) -> Decision[None]:
     return Decision(None, edits)
 
 
@@ -228,3 +238,27 @@ async def test_listeners_hear_of_every_new_world_in_order(path: Path) -> None:
         await ledger.report(1, make_report())
 
     assert [w.generation for w in heard] == [1, 2, 3]
+
+
+async def test_a_policy_of_many_rules_does_not_hold_the_event_loop(path: Path) -> None:
+    async with running_ledger(path) as ledger:
+        await prepare(ledger)
+        await ledger.change(lambda _: put(PutNode(make_node(1))))
+        setting = asyncio.gather(
+            ledger.change(lambda _: put(PutPolicy(make_policy(1, rules=1000)))),
+            ledger.report(1, make_report(1, endpoints=("192.0.2.7:7",))),
+        )
+        in_loop, elsewhere = await seconds(setting)
+
+        assert elsewhere > 2 * in_loop
+        assert len(ledger.world.rights.compiled.rules) == 1000
+        assert ledger.world.nodes[1].report.endpoints == ("192.0.2.7:7",)
+
+
+def make_policy(number: int, *, rules: int) -> PolicyVersion:
+    lines = (
+        f'{{"action": "accept", "src": ["10.0.{n % 256}.{n // 256}"], "dst": ["*:{n + 1}"]}}'
+        for n in range(rules)
+    )
+    text = f'{{"acls": [{",".join(lines)}]}}'
+    return PolicyVersion(id=number, text=text, author="a test", created=NOW)

@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_network
 
+import pytest
 from tests.coordination.makers import NOW, make_node, make_report, make_world
 
-from gatepost.coordination.records import DropNode, NodeRecord, PutNode, Report
+from gatepost.coordination.records import (
+    DropNode,
+    NodeRecord,
+    PolicyVersion,
+    PutNode,
+    PutPolicy,
+    Report,
+)
 from gatepost.coordination.world import Presence, World
 
 NET = ip_network("10.1.0.0/16")
@@ -123,3 +131,32 @@ def test_a_deleted_router_gives_its_prefix_away() -> None:
 
 def test_after_a_start_nobody_is_known_to_be_online() -> None:
     assert make_world(make_node(1)).nodes[1].presence == Presence(online=None)
+
+
+POLICY = PolicyVersion(
+    id=1,
+    text='{"acls": [{"action": "accept", "src": ["*"], "dst": ["10.1.0.0/16:80"]}], '
+    '"autoApprovers": {"routes": {"10.2.0.0/16": ["alice@"]}}}',
+    author="a test",
+    created=NOW,
+)
+
+
+@pytest.mark.parametrize("who", [1, 2, 3])
+@pytest.mark.parametrize(
+    "presence", [Presence(online=False), Presence(online=True), Presence(online=True, expired=True)]
+)
+def test_what_happened_while_a_world_was_made_happens_in_it(who: int, presence: Presence) -> None:
+    base = world_of(router(1), router(2), (make_node(3), make_report(3), Presence()))
+    records = base.records.after([PutPolicy(POLICY), PutNode(make_node(2, label="other"))])
+    made = base.with_records(records, {2: None}, NOW)
+    report = make_report(who, routes=(NET, ip_network("10.2.0.0/16")), endpoints=("192.0.2.9:9",))
+    current = base.with_node(replace(base.nodes[who], report=report, presence=presence))
+    current = current.with_node(replace(current.nodes[3], presence=Presence(online=True)))
+
+    found, wanted = made.caught_up(base, current), current.with_records(records, {2: None}, NOW)
+
+    assert found.nodes == wanted.nodes
+    assert found.precedence == wanted.precedence
+    assert found.generation == wanted.generation
+    assert found.rights.inventory == wanted.rights.inventory

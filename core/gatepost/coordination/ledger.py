@@ -178,11 +178,19 @@ class Ledger:
         finally:
             self._writing = frozenset()
         if entries:
-            touched = _touched(entries)
-            self._swap(self._world.with_records(entries[-1].records, touched, self._clock()))
+            await self._take(entries)
         for future in (*(e.written for e in entries), *waiting):
             if not future.done():
                 future.set_result(None)
+
+    async def _take(self, entries: Sequence[_Entry]) -> None:
+        """Swap the world for the one that was decided; a long compilation runs in a thread."""
+        base, records, touched = self._world, entries[-1].records, _touched(entries)
+        if base.is_ruled_anew_by(records):
+            made = await asyncio.to_thread(base.with_records, records, touched, self._clock())
+            self._swap(made.caught_up(base, self._world))
+        else:
+            self._swap(base.with_records(records, touched, self._clock()))
 
     def _undo(
         self,

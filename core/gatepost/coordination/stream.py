@@ -36,7 +36,8 @@ BATCH = 0.05  # seconds between two rounds
 LONGEST_PAUSE = 0.25  # seconds between two rounds, however long they take
 KEEP_ALIVE = 50.0  # seconds of silence, to which up to KEEP_ALIVE_JITTER is added
 KEEP_ALIVE_JITTER = 10.0  # the client gives up after 120
-_WOKEN_AT_ONCE = 256  # viewers; then other work of the event loop gets its turn
+_TURN = 0.01  # seconds for viewers; then other work of the event loop gets its turn
+_WOKEN_FIRST = 64  # viewers in the first turn of a round
 _MOST_QUESTIONS = 16  # that wait for a viewer which reads slowly; the oldest are dropped
 _FIRST_MAPS = 32  # first maps in memory at the same time, as each may be a megabyte
 
@@ -159,14 +160,21 @@ class Streams:
             self._changed.clear()
             began = self._clock()
             self._published = self._ledger.world
-            waiting = tuple(self._viewers.values())
-            for start in range(0, len(waiting), _WOKEN_AT_ONCE):
-                for viewer in waiting[start : start + _WOKEN_AT_ONCE]:
-                    viewer.wake.set()
-                await asyncio.sleep(0)
+            await self._wake_all()
             took = min(self._clock() - began + self._spent, LONGEST_PAUSE)
             self._spent = 0.0
             await asyncio.sleep(max(BATCH - FIRST_DELAY, took))
+
+    async def _wake_all(self) -> None:
+        """Wake all viewers, as many at once as one turn of the event loop has time for."""
+        waiting = deque(self._viewers.values())
+        count = _WOKEN_FIRST
+        while waiting:
+            for _ in range(min(count, len(waiting))):
+                waiting.popleft().wake.set()
+            began = self._clock()
+            await asyncio.sleep(0)
+            count = max(1, count // 2) if self._clock() - began > _TURN else count * 2
 
     def tick(self, now: float) -> None:
         """Wake the viewers that have heard nothing for too long; call it every second."""

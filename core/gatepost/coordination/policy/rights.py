@@ -22,13 +22,21 @@ class Rights:
     compiled: Compiled
 
     @classmethod
-    def of(cls, version: PolicyVersion | None, users: Mapping[int, User]) -> Rights:
-        """Return the rights of a mesh without nodes.
+    def of(
+        cls,
+        version: PolicyVersion | None,
+        users: Mapping[int, User],
+        known: Rights | None = None,
+    ) -> Rights:
+        """Return the rights of a mesh without nodes; `known` may have read the same policy.
 
         Raise `PolicyRefusedError` for a text that is no policy, which none
         that was ever saved is.
         """
-        policy = read(DEFAULT_POLICY if version is None else version.text)
+        if known is not None and known.version is version:
+            policy = known.policy
+        else:
+            policy = read(DEFAULT_POLICY if version is None else version.text)
         inventory = Inventory(members=members_of(users), tailnet=TAILNET)
         return cls(version=version, compiled=Compiled.of(policy, inventory))
 

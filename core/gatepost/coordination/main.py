@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import logging
@@ -12,7 +11,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -29,6 +28,7 @@ from gatepost.coordination.listen import state_directory, tcp_socket, udp_socket
 from gatepost.coordination.logins import Logins
 from gatepost.coordination.machine import MachineApi
 from gatepost.coordination.mapper import Mesh
+from gatepost.coordination.options import read_options
 from gatepost.coordination.policy.api import PolicyApi
 from gatepost.coordination.policy.file import adopt
 from gatepost.coordination.presence import Presences
@@ -62,19 +62,14 @@ _SOCKET_MODE = 0o660
 _COLLECT_AFTER = (5000, 10, 5)  # new objects of which none has gone; times that; times that
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The command line."""
-
-    state_directory: Path
-    settings: Path
-    socket: Path
-    verbose: bool
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status: 0 told to stop, 1 could not start or go on."""
-    options = _options(arguments)
+    options = read_options(
+        arguments,
+        program="gatepost-coordination",
+        settings=Path("/etc/gatepost/coordination.toml"),
+        description="The coordination server of a Gatepost mesh.",
+    )
     level = logging.DEBUG if options.verbose else logging.INFO
     set_up_logging("gatepost-coordination", level)
     for chatty in ("alembic", "hpack", "asyncio"):
@@ -257,21 +252,6 @@ async def _every_second(tick: Tick, notifier: Notifier) -> None:
 def _fraction() -> float:
     """Return a number from 0 to 1 that nobody can guess."""
     return secrets.randbelow(1 << 20) / (1 << 20)
-
-
-def _options(arguments: Sequence[str] | None) -> Options:
-    parser = argparse.ArgumentParser(
-        prog="gatepost-coordination", description="The coordination server of a Gatepost mesh."
-    )
-    parser.add_argument(
-        "--state-directory", type=Path, default=Path("/var/lib/gatepost-coordination")
-    )
-    parser.add_argument("--settings", type=Path, default=Path("/etc/gatepost/coordination.toml"))
-    parser.add_argument(
-        "--socket", type=Path, default=Path("/run/gatepost-coordination/admin.sock")
-    )
-    parser.add_argument("--verbose", action="store_true", help="log what happens in detail")
-    return Options(**vars(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ It asks a URL whom to let in, and can be one of several servers of a region.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import os
@@ -14,12 +13,12 @@ import ssl
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gatepost.coordination.keys import derp_key
 from gatepost.coordination.listen import state_directory, tcp_socket, udp_socket
+from gatepost.coordination.options import read_options
 from gatepost.coordination.relay_file import RelayFile, read_relay_file
 from gatepost.coordination.relay_service import RelayService
 from gatepost.errors import GatepostError
@@ -44,19 +43,14 @@ _SOCKET_MODE = 0o660
 _SPARE = 1024  # connections over those of the clients: probes, greetings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The command line."""
-
-    state_directory: Path
-    settings: Path
-    socket: Path
-    verbose: bool
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status: 0 told to stop, 1 could not start or go on."""
-    options = _options(arguments)
+    options = read_options(
+        arguments,
+        program="gatepost-derp",
+        settings=Path("/etc/gatepost/derp.toml"),
+        description="A DERP relay with STUN.",
+    )
     set_up_logging("gatepost-derp", logging.DEBUG if options.verbose else logging.INFO)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     try:
@@ -162,15 +156,6 @@ async def recheck(relay: RelayService, ask: Ask, *, seconds: float = RECHECK) ->
                 relay.server.expel(client.key)
         if not clients:
             await asyncio.sleep(seconds)
-
-
-def _options(arguments: Sequence[str] | None) -> Options:
-    parser = argparse.ArgumentParser(prog="gatepost-derp", description="A DERP relay with STUN.")
-    parser.add_argument("--state-directory", type=Path, default=Path("/var/lib/gatepost-derp"))
-    parser.add_argument("--settings", type=Path, default=Path("/etc/gatepost/derp.toml"))
-    parser.add_argument("--socket", type=Path, default=Path("/run/gatepost-derp/admin.sock"))
-    parser.add_argument("--verbose", action="store_true", help="log what happens in detail")
-    return Options(**vars(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

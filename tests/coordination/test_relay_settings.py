@@ -49,6 +49,7 @@ def test_the_map_names_the_servers_of_our_region_and_the_other_regions() -> None
             ("900a", "192.0.2.1", 443),
             ("900b", "two.example", 8443),
             ("900c", "192.0.2.3", 443),
+            ("900a-stun", "192.0.2.1", 443),
         ],
         "901": [("901a", "ber.example", 443), ("901b", "stun.example", 443)],
     }
@@ -59,7 +60,7 @@ def test_what_the_map_says_of_a_server_is_what_the_settings_say() -> None:
     region = (derp_map.regions or {})["900"]
     assert region is not None
     assert region.nodes is not None
-    _, two, three = region.nodes
+    _, two, three, _ = region.nodes
 
     assert (two.ipv4, two.ipv6, two.cert_name, two.stun_port) == ("192.0.2.2", "", "", 3478)
     assert (three.ipv4, three.ipv6, three.cert_name) == ("192.0.2.3", "none", PIN)

@@ -29,6 +29,25 @@ def test_only_the_url_is_needed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("more", "ports"),
+    [
+        ("", (3478, 3479)),
+        ('stun = ["0.0.0.0:5000"]', (5000, -1)),
+        ('stun = ["0.0.0.0:5000", "[::]:5000", "0.0.0.0:5001"]', (5000, 5001)),
+        ("stun = []", (-1, -1)),
+        ("[derp]\nstun-port = 7000", (7000, -1)),
+        ("[derp]\nstun-port = 7000\nsecond-stun-port = 7001", (7000, 7001)),
+        ("[derp]\nsecond-stun-port = -1", (3478, -1)),
+    ],
+)
+def test_nodes_ask_two_ports_where_both_are_known(more: str, ports: tuple[int, int]) -> None:
+    derp = parse_settings(URL + more).derp
+
+    assert derp
+    assert (derp.stun_port, derp.second_stun_port) == ports
+
+
 def test_everything_can_be_said() -> None:
     settings = parse_settings(
         'server-url = "https://mesh.example.org:8443/"\ndomain = "Mesh.Example."\n'
@@ -74,6 +93,7 @@ def test_everything_can_be_said() -> None:
         (URL + "listen-tls = []", "enabled = false"),
         (URL + "[derp]\nregion-id = 70000", "70000"),
         (URL + "[derp]\nport = 70000", "70000"),
+        (URL + "[derp]\nsecond-stun-port = 70000", "second-stun-port 70000"),
         (URL + '[derp]\nipv4 = "::1"', "::1"),
         (URL + '[derp]\nipv6 = "x"', "derp.ipv6"),
         ("server-url = ", "value"),

@@ -189,6 +189,10 @@ def test_our_relay_is_the_only_one_and_pinned() -> None:
         3478,
     )
     assert node.can_port80
+    second = region.nodes[1]
+    assert second.name != node.name
+    assert (second.host_name, second.ipv4, second.stun_port) == ("192.0.2.1", "192.0.2.1", 3479)
+    assert second.stun_only
 
 
 def test_a_relay_with_a_name_is_looked_up() -> None:

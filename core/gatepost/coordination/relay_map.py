@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gatepost.coordination.settings import DerpSettings
 from gatepost.model.netmap import DerpNode as Server
 from gatepost.wire.derp_map import DerpMap, DerpNode, DerpRegion
@@ -24,7 +26,11 @@ def relay_map(derp: DerpSettings | None, pin: str, *, plain_on_80: bool) -> Derp
         address_v6=derp.ipv6,
         certificate_name=pin,
     )
-    mesh = tuple(_node(server, derp.region_id) for server in derp.relay.servers)
+    mesh = [_node(server, derp.region_id) for server in derp.relay.servers]
+    if derp.second_stun_port != -1:
+        port = derp.second_stun_port
+        second = replace(own, name=f"{own.name}-stun", stun_port=port, stun_only=True)
+        mesh.append(_node(second, derp.region_id))
     region = DerpRegion(
         region_id=derp.region_id,
         region_code=derp.region_code,

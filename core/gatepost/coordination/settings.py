@@ -4,7 +4,7 @@ server-url = "https://mesh.example.org"   # what nodes are given as --login-serv
 domain = "mesh.example"                   # suffix of all names
 listen = ["0.0.0.0:80"]                   # plain HTTP; Noise protects all but /key
 listen-tls = ["0.0.0.0:443"]
-stun = ["0.0.0.0:3478"]                   # UDP
+stun = ["0.0.0.0:3478", "0.0.0.0:3479"]   # UDP; the second port tells nodes of a hard NAT
 certificate = "/etc/ssl/mesh.pem"         # with certificate-key; else a self-signed one is made
 key-expiry = "180d"                       # "never"
 ephemeral-timeout = "2m"
@@ -55,6 +55,7 @@ class _DerpTable(RelayTable, frozen=True, kw_only=True):
     ipv6: str = ""
     port: int = 0
     stun_port: int = 0
+    second_stun_port: int = 0
     regions: tuple[RegionTable, ...] = ()
 
 
@@ -63,7 +64,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     domain: str = "mesh.internal"
     listen: tuple[str, ...] = ("0.0.0.0:80",)
     listen_tls: tuple[str, ...] = ("0.0.0.0:443",)
-    stun: tuple[str, ...] = ("0.0.0.0:3478",)
+    stun: tuple[str, ...] = ("0.0.0.0:3478", "0.0.0.0:3479")
     certificate: str = ""
     certificate_key: str = ""
     key_expiry: str = "180d"
@@ -85,7 +86,11 @@ class Listen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DerpSettings:
-    """Our relay in the DERP map, and others. `port`, `stun_port`: what nodes connect to."""
+    """Our relay in the DERP map, and others. `port`, `stun_port`: what nodes connect to.
+
+    A second port is another destination: without one, and without other servers,
+    nobody can tell whether a NAT is hard.
+    """
 
     region_id: int
     region_code: str
@@ -95,6 +100,7 @@ class DerpSettings:
     ipv6: IPv6Address | None
     port: int
     stun_port: int  # -1: none
+    second_stun_port: int  # -1: none
     relay: RelaySettings
     regions: tuple[DerpRegion, ...]  # other people's
 
@@ -224,8 +230,10 @@ def _derp(
         raise SettingsError(f"derp.region-id {table.region_id} must be 1 to 65535")
     port = table.port or listen_tls[0].port
     stun_port = table.stun_port or (stun[0].port if stun else -1)
-    for name, number in (("port", port), ("stun-port", stun_port)):
-        if number not in _PORTS and not (name == "stun-port" and number == -1):
+    second = table.second_stun_port or _second_port(table, stun_port, stun)
+    ports = (("port", port), ("stun-port", stun_port), ("second-stun-port", second))
+    for name, number in ports:
+        if number not in _PORTS and not (name != "port" and number == -1):
             raise SettingsError(f"derp.{name} {number} must be 1 to 65535")
     host = table.host or host
     ipv4 = _address(table.ipv4 or _literal(host, 4), "derp.ipv4", IPv4Address)
@@ -239,9 +247,17 @@ def _derp(
         ipv6=ipv6 if isinstance(ipv6, IPv6Address) else None,
         port=port,
         stun_port=stun_port,
+        second_stun_port=second,
         relay=relay_settings(table, table.region_id),
         regions=read_regions(table.regions, {table.region_id}),
     )
+
+
+def _second_port(table: _DerpTable, first: int, stun: tuple[Listen, ...]) -> int:
+    """Return another port that we listen on, -1 where `stun-port` says that nodes use others."""
+    if table.stun_port:
+        return -1
+    return next((listen.port for listen in stun if listen.port != first), -1)
 
 
 def _literal(host: str, version: int) -> str:

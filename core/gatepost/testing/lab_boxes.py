@@ -214,11 +214,4 @@ stun = ["{v4}:3478", "[{v6}]:3478", "{v4}:3479"]
 host = "{v4}"
 ipv4 = "{v4}"
 ipv6 = "{v6}"
-
-# A second port is another destination: without one nobody can tell whether a NAT is hard.
-[[derp.servers]]
-host = "{v4}"
-ipv4 = "{v4}"
-stun-port = 3479
-stun-only = true
 """

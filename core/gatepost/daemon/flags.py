@@ -25,6 +25,8 @@ def flags_of(box: BoxSettings, values: Values) -> UpRequest:
         login_server=box.node.login_server,
         hostname=box.node.hostname,
         accept_routes=bool(mesh["accept-routes"]),
+        accept_routes_only=_texts(mesh["accept-only"]),
+        accept_routes_except=_texts(mesh["accept-except"]),
         advertise_routes=_texts(router["networks"]) if ROUTER in box.enabled else (),
         advertise_tags=box.node.advertise_tags,
         snat_subnet_routes=bool(router["masquerade"]),
@@ -52,6 +54,10 @@ def edits(request: UpRequest) -> tuple[Edit, ...]:
     mesh: dict[str, Plain] = {}
     if request.accept_routes is not None:
         mesh["accept-routes"] = request.accept_routes
+    if request.accept_routes_only is not None:
+        mesh["accept-only"] = list(request.accept_routes_only)
+    if request.accept_routes_except is not None:
+        mesh["accept-except"] = list(request.accept_routes_except)
     plugins = {
         MESH: mesh,
         ROUTER: _router_values(request),

@@ -330,6 +330,8 @@ class UpRequest(Document, frozen=True, kw_only=True):
     auth_key: str | None = None
     hostname: str | None = None
     accept_routes: bool | None = None
+    accept_routes_only: tuple[str, ...] | None = None  # () for all
+    accept_routes_except: tuple[str, ...] | None = None
     advertise_routes: tuple[str, ...] | None = None
     advertise_tags: tuple[str, ...] | None = None
     snat_subnet_routes: bool | None = None

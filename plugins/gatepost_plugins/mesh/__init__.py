@@ -20,6 +20,7 @@ from gatepost.api import (
     Observed,
     PluginInfo,
     Route,
+    RouteChoice,
     Rule,
     WatchLocalNetworks,
     WatchNodeFacts,
@@ -38,6 +39,16 @@ class Settings:
     accept_routes: bool = field(
         default=False,
         metadata=about("Accept routes", "Reach the networks that other boxes carry traffic for."),
+    )
+    accept_only: tuple[IPNetwork, ...] = field(
+        default=(),
+        metadata=about(
+            "Only these", "Of the accepted networks use these and narrower ones; empty is all."
+        ),
+    )
+    accept_except: tuple[IPNetwork, ...] = field(
+        default=(),
+        metadata=about("Not these", "Of the accepted networks never use these and narrower ones."),
     )
     mtu: int = field(
         default=owned.MTU,
@@ -85,12 +96,15 @@ def _routes(
 ) -> Iterator[Item]:
     source = {a.version: a for a in netmap.me.addresses}
     mine = set(netmap.me.routes)
+    choice = RouteChoice(only=settings.accept_only or None, refused=settings.accept_except)
     wanted: set[IPNetwork] = {MESH_V4, MESH_V6}
     for peer in peers:
         for prefix in peer.allowed:
             if peer.owns(prefix):
                 is_route = False
             elif settings.accept_routes and prefix.prefixlen > 0 and prefix not in mine:
+                if not choice.takes(prefix):
+                    continue
                 is_route = True
             else:
                 continue

@@ -41,6 +41,16 @@ _FLAGS: tuple[Callable[[Any], Any], ...] = (  # Any: decorators of whatever func
         help='Networks behind this node for the others to use; "" for none.',
     ),
     _switch("--accept-routes", "Use the networks that other nodes advertise."),
+    click.option(
+        "--accept-routes-only",
+        type=Prefixes(),
+        help='Of these use only some, and narrower ones in them; "" for all.',
+    ),
+    click.option(
+        "--accept-routes-except",
+        type=Prefixes(),
+        help='Of these use all but some; "" for all.',
+    ),
     _switch("--snat-subnet-routes", "Masquerade traffic to the advertised networks."),
     click.option("--advertise-tags", type=Tags(), help='Tags to ask for; "" for none.'),
     click.option(

@@ -29,6 +29,7 @@ _PLACES = {
     "site-to-site": "gatepost.cli.commands.site_to_site:site_to_site",
     "set": "gatepost.cli.commands.set:change",
     "logout": "gatepost.cli.commands.logout:logout",
+    "wireguard": "gatepost.cli.commands.wireguard:wireguard",
     "version": "gatepost.cli.commands.version:version",
     "plugin": "gatepost.cli.commands.plugin:plugin",
     "plan": "gatepost.cli.commands.plan:plan",

@@ -18,6 +18,7 @@ from gatepost import __version__
 from gatepost.daemon.carriers import Carriers
 from gatepost.daemon.control import Control
 from gatepost.daemon.flags import MESH, edits, flags_of
+from gatepost.daemon.guests import GuestDesk
 from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.login import LoginRequest
@@ -34,6 +35,7 @@ from gatepost.engine.plan import plan_documents
 from gatepost.engine.plugins import REQUIRED
 from gatepost.engine.settings import Plain, field_documents
 from gatepost.errors import SettingsError, UnreachableError
+from gatepost.model.guest_documents import PlainWireGuardDocument
 from gatepost.model.kernel import WireGuardDevice
 from gatepost.model.keys import NodePublic
 from gatepost.model.netmap import IPAddress, IPNetwork, NetworkFacts
@@ -93,6 +95,7 @@ class LocalNode:
     examine: Callable[[], Awaitable[NetcheckDocument]]
     routers: Callable[[], tuple[IPAddress, ...]] = tuple  # of the networks around
     exit_providers: Providers
+    guests: GuestDesk
     patience: float = 2.0  # seconds that a status waits for WireGuard
     relay: Callable[[], RelayState | None] = lambda: None
     relay_outcomes: Callable[[NodePublic], Mapping[NodePublic | None, Outcome]] = lambda _: {}
@@ -335,6 +338,9 @@ class LocalNode:
 
     def _carried(self) -> tuple[IPNetwork, ...]:
         return mesh_routes(self.wishes.lowered.resources.values())
+
+    async def plain_wireguard(self) -> PlainWireGuardDocument:
+        return await self.guests.document(self._carried())
 
     # --- providers ----------------------------------------------------------------------
     async def providers(self) -> tuple[ProviderDocument, ...]:

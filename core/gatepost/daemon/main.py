@@ -6,7 +6,6 @@ and the packet filter stay, and the next start finds them right.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import secrets
@@ -15,14 +14,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from gatepost import __version__
 from gatepost.daemon.carriers import Carriers, Pair
 from gatepost.daemon.control import Control, Myself
+from gatepost.daemon.guests import TunnelKeyProbe, make_guests
 from gatepost.daemon.hostinfo import Announcement, read_machine_facts
 from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
@@ -32,6 +30,7 @@ from gatepost.daemon.names import BoxNames
 from gatepost.daemon.netcheck import check_network
 from gatepost.daemon.node import Node
 from gatepost.daemon.observer import Observer
+from gatepost.daemon.options import Options, read_options
 from gatepost.daemon.peer_api import NamesProbe, PeerApiService, make_peer_api
 from gatepost.daemon.ping_request import TsmpPing
 from gatepost.daemon.probes import (
@@ -83,16 +82,6 @@ from gatepost.net.paths import PathService
 from gatepost.net.portmap import PortMapping
 
 GROUP = "gatepost.plugins"  # the entry points of plugins
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The command line."""
-
-    state_directory: Path
-    settings: Path
-    socket: Path
-    verbose: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -163,8 +152,8 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     names, peer_api = make_names(store, inputs, tell, stack)
     providers = make_providers(store, wireguard, inputs, lambda: in_force.box)
     probes = (
-        *own_probes(netlink, surroundings), ProviderProbe(providers), NamesProbe(peer_api.names),
-        *plugins.probes()
+        *own_probes(netlink, surroundings), ProviderProbe(providers), TunnelKeyProbe(store),
+        NamesProbe(peer_api.names), *plugins.probes()
     )  # fmt: skip
     observer = Observer(inputs, probes, time.monotonic)
     wishes = Wishes(
@@ -194,6 +183,9 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         examine=lambda: check_network(carriers, port_mapping, wall_clock),
         relay_outcomes=relay_use.outcomes, exit_providers=providers,
         routers=lambda: tuple(g.address for g in surroundings.gateways()),
+        guests=make_guests(
+            wireguard, inputs, wishes, lambda: in_force.box, lambda: carriers.surveyed
+        ),
     )  # fmt: skip
     return node, api
 
@@ -351,25 +343,3 @@ def wireguard_port(file: SettingsFile) -> int:
         return file.load().node.port
     except SettingsError:
         return NodeSettings().port
-
-
-def read_options(arguments: Sequence[str] | None) -> Options:
-    parser = argparse.ArgumentParser(prog="gatepostd", description="The Gatepost node.")
-    parser.add_argument("--version", action="version", version=f"gatepostd {__version__}")
-    parser.add_argument(
-        "--state-directory", type=Path, default=Path("/var/lib/gatepost"), metavar="PATH"
-    )
-    parser.add_argument(
-        "--settings", type=Path, default=Path("/etc/gatepost/settings.toml"), metavar="FILE"
-    )
-    parser.add_argument(
-        "--socket", type=Path, default=Path("/run/gatepost/gatepostd.sock"), metavar="PATH"
-    )
-    parser.add_argument("--verbose", action="store_true", help="log what is decided, too")
-    given = parser.parse_args(arguments)
-    return Options(
-        state_directory=given.state_directory,
-        settings=given.settings,
-        socket=given.socket,
-        verbose=given.verbose,
-    )

@@ -20,7 +20,7 @@ from gatepost.model.kernel import Route, Sysctl, TrafficProgram
 from gatepost.model.mesh import Advertise, Announce
 from gatepost.model.netmap import IPNetwork
 from gatepost.model.observed import Observed, Watch
-from gatepost.model.owned import DEVICE, ROUTE_TABLE
+from gatepost.model.owned import DEVICE, GUEST_DEVICE, ROUTE_TABLE
 from gatepost.model.peer_api import NAMES, AnswerPeers
 from gatepost.model.process import WatchFirewalls, WatchLocalNetworks
 from gatepost.model.resource import Resource
@@ -122,11 +122,11 @@ class Wishes:
 
 
 def mesh_routes(resources: Iterable[Resource]) -> tuple[IPNetwork, ...]:
-    """Return the networks that are routed into the mesh, in order."""
+    """Return the networks that are routed into the mesh or to guests, in order."""
     return in_order(
         r.destination
         for r in resources
-        if isinstance(r, Route) and (r.table, r.device) == (ROUTE_TABLE, DEVICE)
+        if isinstance(r, Route) and r.table == ROUTE_TABLE and r.device in {DEVICE, GUEST_DEVICE}
     )
 
 

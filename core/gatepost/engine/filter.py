@@ -36,6 +36,7 @@ from gatepost.engine.admission import Span, admission, join, subtract
 from gatepost.engine.filter_admission import admission_chains
 from gatepost.engine.filter_aliases import alias_chains, from_alias, sent_to_sites
 from gatepost.engine.filter_clamp import clamp_chains
+from gatepost.engine.filter_guests import guest_chains, guest_forward, guest_input, guest_senders
 from gatepost.engine.filter_renumbered import (
     renumbered_chains,
     renumbered_sets,
@@ -50,6 +51,7 @@ from gatepost.engine.nft_text import (
     source_text,
     spans_of,
 )
+from gatepost.model.guests import Guests
 from gatepost.model.kernel import Listen, Sender
 from gatepost.model.netmap import MESH_V4, MESH_V6, FilterRule, IPAddress, IPNetwork
 from gatepost.model.owned import (
@@ -85,7 +87,7 @@ class FilterWishes:
     `own` are this machine's addresses in the mesh, `carried` the prefixes that
     WireGuard accepts from peers; `port` is WireGuard's own. `translated` is where aliases
     of peers may go (4via6), and they nowhere else. `renumbered` are networks that the mesh
-    knows by other addresses.
+    knows by other addresses. `guests` are in the mesh through this machine.
     """
 
     device: str = DEVICE
@@ -100,6 +102,7 @@ class FilterWishes:
     masquerade_out: Sequence[IPNetwork] = ()
     translated: Sequence[IPNetwork] = ()
     renumbered: Sequence[Renumber] = ()
+    guests: Sequence[Guests] = ()
     clamp: Sequence[IPNetwork] = ()
     listen: Sequence[Listen] = ()
 
@@ -124,6 +127,7 @@ def filter_text(wishes: FilterWishes) -> str:
         reached = subtract(spans_of(wishes.translated, 4), spans_of(NEVER, 4))
         lines += alias_chains(reached, _MARK_FOR_MASQUERADE)
     lines += renumbered_sets(wishes.renumbered, spans_of(NEVER, 4))
+    lines += guest_chains(wishes.guests, known=_KNOWN)
     lines += _input(wishes)
     lines += _forward(wishes)
     lines += renumbered_chains(
@@ -153,7 +157,7 @@ def _senders(wishes: FilterWishes) -> list[tuple[str, list[IPNetwork]]]:
     devices: dict[str, list[IPNetwork]] = {wishes.device: [MESH_V4, MESH_V6]}
     if wishes.translated:
         devices[wishes.device].append(ALIAS_NETWORK)
-    for sender in wishes.senders:
+    for sender in (*wishes.senders, *guest_senders(wishes.guests)):
         devices.setdefault(sender.device, []).append(sender.prefix)
     return sorted(devices.items())
 
@@ -269,6 +273,7 @@ def _input(wishes: FilterWishes) -> Iterator[str]:
 	chain input {
 		type filter hook input priority filter; policy accept;"""
     yield f'\t\tiifname "{wishes.device}" goto from_mesh'
+    yield from guest_input(wishes.guests)
     yield "\t}"
 
 
@@ -312,6 +317,7 @@ def _forward(wishes: FilterWishes) -> Iterator[str]:
 		type filter hook forward priority filter; policy accept;"""
     yield f'\t\tiifname "{device}" goto mesh_to_network'
     yield f'\t\toifname "{device}" goto network_to_mesh'
+    yield from guest_forward(wishes.guests)
     yield "\t}"
 
 

@@ -16,6 +16,7 @@ from gatepost.engine.filter import FilterWishes, filter_text
 from gatepost.engine.guard import guard_text
 from gatepost.engine.kill_switch import kill_switch_text
 from gatepost.engine.merge import Desired
+from gatepost.model.guests import Guests
 from gatepost.model.kernel import (
     Address,
     Admit,
@@ -54,7 +55,7 @@ from gatepost.model.tunnel import OnlyThroughTunnel, Tunnel
 # What ends in the packet filter and has no other place.
 FILTER_NOUNS = (
     Admit, Sender, Forward, ForwardOut, Masquerade, MasqueradeOut, Translate, ClampMss,
-    Renumber,
+    Renumber, Guests,
 )  # fmt: skip
 GUARD_NOUNS = (OnlyThroughMesh, OnlyThroughTunnel)  # each is a table of its own
 _ALL_BITS = 0xFFFFFFFF
@@ -202,6 +203,7 @@ def _wishes(resources: Mapping[Hashable, Resource]) -> FilterWishes:
         masquerade_out=[m.source for m in _of(resources, MasqueradeOut)],
         translated=[t.inside for t in _of(resources, Translate)],
         renumbered=_of(resources, Renumber),
+        guests=_of(resources, Guests),
         clamp=[c.destination for c in _of(resources, ClampMss)],
         listen=_of(resources, Listen),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gatepost.localapi.connection import LocalConnection
+from gatepost.model.guest_documents import PlainWireGuardDocument
 from gatepost.model.status import (
     ChangeDocument,
     LanDocument,
@@ -98,6 +99,9 @@ class NodeClient:
 
     def lans(self) -> tuple[LanDocument, ...]:
         return self._connection.ask("GET", "/v1/lans", tuple[LanDocument, ...])
+
+    def plain_wireguard(self) -> PlainWireGuardDocument:
+        return self._connection.ask("GET", "/v1/plain-wireguard", PlainWireGuardDocument)
 
     def return_path(self, target: str, seconds: float) -> ReturnPathDocument:
         query = {"target": target, "timeout": f"{seconds:g}"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gatepost.model.guest_documents import PlainWireGuardDocument
 from gatepost.model.status import (
     ChangeDocument,
     LanDocument,
@@ -99,6 +100,10 @@ class NodeApi(Protocol):
 
     async def lans(self) -> tuple[LanDocument, ...]:
         """Return the networks here that the mesh may reach, with what their hosts must know."""
+        ...
+
+    async def plain_wireguard(self) -> PlainWireGuardDocument:
+        """Describe this box's end for machines with the stock app, and those machines."""
         ...
 
     async def return_path(self, target: str, seconds: float) -> ReturnPathDocument:

@@ -50,6 +50,7 @@ def node_router(api: NodeApi, guard: Guard) -> Router:
             Route("POST", "/v1/why", routes.why, guarded=False),
             Route("GET", "/v1/netcheck", routes.netcheck),
             Route("GET", "/v1/lans", routes.lans),
+            Route("GET", "/v1/plain-wireguard", routes.plain_wireguard),
             Route("POST", "/v1/return-path", routes.return_path),
         ),
         guard,
@@ -110,6 +111,9 @@ class _Routes:
 
     async def lans(self, _call: Call) -> Answer:
         return await self._api.lans()
+
+    async def plain_wireguard(self, _call: Call) -> Answer:
+        return await self._api.plain_wireguard()
 
     async def return_path(self, call: Call) -> Answer:
         seconds = call.seconds("timeout", PING_DEFAULT, PING_MOST)

@@ -12,7 +12,8 @@ from ipaddress import IPv4Network, IPv6Network
 DEVICE = "gatepost0"  # the WireGuard interface
 ROUTE_TABLE = 52
 PROVIDER_DEVICE = "gatepost-exit"  # the WireGuard interface of a provider that exits go out through
-TUNNEL_DEVICES = frozenset({PROVIDER_DEVICE})  # whole tunnels beside the mesh
+GUEST_DEVICE = "gatepost-guest"  # the WireGuard interface of machines with the stock app
+TUNNEL_DEVICES = frozenset({PROVIDER_DEVICE, GUEST_DEVICE})  # whole tunnels beside the mesh
 DEVICES = frozenset({DEVICE}) | TUNNEL_DEVICES
 MAIN_TABLE = 254  # not ours: where the kernel keeps ordinary routes
 ROUTE_PROTOCOL = 152  # rtm_protocol of our routes; unassigned in /etc/iproute2/rt_protos

@@ -8,6 +8,7 @@ from typing import Literal
 from msgspec.structs import asdict, replace
 
 from gatepost.errors import NotFoundError, RefusedError, SettingsError
+from gatepost.model.guest_documents import PlainWireGuardDocument
 from gatepost.model.status import (
     ChangeDocument,
     DerpDocument,
@@ -38,6 +39,7 @@ from gatepost.model.status import (
     WhyDocument,
     WireGuardDocument,
 )
+from gatepost.testing.fake_guests import PLAIN_WIREGUARD, fake_guests
 
 GOOD_KEY = "good-key"
 AUTH_URL = "https://mesh.example/register/abc123"
@@ -109,6 +111,7 @@ def _plugins() -> dict[str, PluginDocument]:
             enabled=False,
             fields=fields,
         ),
+        "plain-wireguard": PLAIN_WIREGUARD,
         "exit-provider": PluginDocument(
             name="exit-provider",
             title="Exit provider",
@@ -349,6 +352,11 @@ class FakeNode:
             network="10.1.0.0/24", via="10.1.0.5", routes=("10.9.0.0/16",), router="10.1.0.1"
         )
         return (lan, LanDocument(network="fd00:1::/64", via="fd00:1::5", routes=("fd00:9::/64",)))
+
+    async def plain_wireguard(self) -> PlainWireGuardDocument:
+        """Say what the settings of plain-wireguard hold; without networks it is not ready."""
+        fields = self.installed["plain-wireguard"].fields
+        return fake_guests({field.name: field.value for field in fields})
 
     async def return_path(self, target: str, seconds: float) -> ReturnPathDocument:
         """Say that 10.1.0.20 sends answers back, 10.1.0.30 elsewhere, and nobody else is there."""

@@ -37,6 +37,7 @@ class NodeFields(TypedDict, total=False):
     authorized: bool
     user: int
     tags: tuple[str, ...]
+    capabilities: Mapping[str, tuple[str, ...]]
 
 
 def make_private(number: int) -> NodePrivate:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from tests.linux.inside import PATIENCE, apply, run_inside, settle
 
 from gatepost.engine.filter import FilterWishes, filter_text
-from gatepost.linux.filters import Filters
-from gatepost.linux.netlink import Netlink
+from gatepost.linux.filters import DELETE_CONNECTIONS, Filters
+from gatepost.linux.netlink import NETFILTER, Netlink, NetlinkSocket
+from gatepost.linux.netlink_message import Request
 from gatepost.model.kernel import PacketFilter
 from gatepost.model.netmap import FilterRule, PortRange
 from gatepost.model.owned import NFT_PATH_TABLE, NFT_TABLE
@@ -125,6 +128,31 @@ def test_no_connection_carries_an_epoch_that_comes_again(machine: Machine, tmp_p
         assert "0x00000000" not in epochs
 
     run_inside(machine, work)
+
+
+class WithoutConnections(NetlinkSocket):
+    """The kernel's answers when it was built without ctnetlink: no subsystem has that number."""
+
+    def write(self, requests: Iterable[Request], harmless: frozenset[int] = frozenset()) -> None:
+        asked = tuple(requests)
+        unknown = (Request((63 << 8) | r.type & 0xFF, r.flags, r.body, r.about) for r in asked)
+        super().write(unknown if asked[0].type == DELETE_CONNECTIONS else asked, harmless)
+
+
+def test_a_kernel_that_cannot_forget_connections_gets_the_filter_and_a_notice(
+    machine: Machine, tmp_path: Path
+) -> None:
+    async def work(netlink: Netlink) -> None:
+        with closing(netlink.netfilter):
+            netlink.netfilter = WithoutConnections(NETFILTER)
+        filters = Filters(netlink, tmp_path)
+        await settle(filters, MAIN)
+
+        assert [n.code for n in filters.notices()] == ["filter-cannot-forget"]
+
+    run_inside(machine, work)
+
+    assert "chain from_mesh" in machine.run("nft", "list", "table", "inet", NFT_TABLE)
 
 
 def listing(machine: Machine) -> str:

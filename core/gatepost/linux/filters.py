@@ -35,13 +35,20 @@ from gatepost.model.owned import (
     NFT_PROVIDER_TABLE,
     NFT_TABLE,
 )
-from gatepost.model.resource import Change, Resource
+from gatepost.model.resource import Change, Notice, Resource
 
 GET_GENERATION = (10 << 8) | 16  # nfnetlink subsystem nftables, NFT_MSG_GETGEN
 GENERATION_ID = 1  # u32, big endian
 DELETE_CONNECTIONS = (1 << 8) | 2  # nfnetlink subsystem conntrack, IPCTNL_MSG_CT_DELETE
 CONNECTION_MARK, CONNECTION_MARK_MASK = 8, 21  # u32, big endian
+NO_CONNTRACK = {errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT}  # of nfnetlink
 EPOCH = EPOCH_MASK & -EPOCH_MASK  # the first; each is this much more than the one before
+
+_CANNOT_FORGET = (
+    "the kernel cannot be told to forget connections (nf_conntrack_netlink is missing): one that "
+    "was silent while the packet filter changed 255 times goes on without being judged again; "
+    "load the module, or build CONFIG_NF_CT_NETLINK"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,11 @@ class Filters:
         self._program = program
         self._loaded: dict[str, _Loaded] = {}  # outlives a full disk, the file outlives us
         self._right: tuple[int, frozenset[Resource]] | None = None
+        self._notices: tuple[Notice, ...] = ()
+
+    def notices(self) -> tuple[Notice, ...]:
+        """Return what the filter lacks on this kernel."""
+        return self._notices
 
     async def read(self) -> frozenset[Resource]:
         """Return our tables; one that was changed by hand has the kernel's listing as its text."""
@@ -136,13 +148,24 @@ class Filters:
         return max((one.epoch for one in loaded), default=0) % EPOCH_MASK + EPOCH
 
     async def _forget(self, epoch: int) -> None:
-        """Let the kernel forget the connections that carry `epoch`, from a whole turn ago."""
+        """Let the kernel forget the connections that carry `epoch`, from a whole turn ago.
+
+        A kernel without ctnetlink cannot be asked. The filter is loaded all the same: to be
+        wrong, a connection must be as old as 255 loads and must have been silent since.
+        """
         body = bytes(4) + b"".join(
             attribute(kind, value.to_bytes(4, "big"))
             for kind, value in ((CONNECTION_MARK, epoch), (CONNECTION_MARK_MASK, EPOCH_MASK))
         )
         request = Request(DELETE_CONNECTIONS, 0, body, "connections of an old epoch")
-        await self._netlink.run(lambda: self._netlink.netfilter.write([request]))
+        try:
+            await self._netlink.run(lambda: self._netlink.netfilter.write([request]))
+        except OSError as error:
+            if error.errno not in NO_CONNTRACK:
+                raise
+            self._notices = (Notice("filter-cannot-forget", _CANNOT_FORGET),)
+        else:
+            self._notices = ()
 
     async def _list(self, table: str) -> str | None:
         """Return the table without counters, as nft prints it; None when there is none."""

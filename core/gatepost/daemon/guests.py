@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.settings_file import BoxSettings
@@ -81,8 +82,8 @@ class GuestDesk:
         if tunnel is None:
             return PlainWireGuardDocument()
         settings = self.box().of(PLUGIN)
-        lines = settings.get("peers", ())
-        guests = read_guests(map(str, lines if isinstance(lines, (list, tuple)) else ()))
+        lines = cast("Sequence[str]", settings.get("peers", ()))  # the plugin has read it so
+        guests = read_guests(lines)
         peers = {peer.public_key: peer for peer in await self._peers()}
         host = str(settings.get("host", "")) or next((_written(a) for a in self.seen()), "")
         return PlainWireGuardDocument(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from ipaddress import ip_network
+from typing import cast
 
 from gatepost.model.guest_documents import GuestDocument, PlainWireGuardDocument
 from gatepost.model.status import FieldDocument, PluginDocument
@@ -26,12 +27,14 @@ PUBLIC_KEY = base64.b64encode(bytes(range(32))).decode()
 
 def fake_guests(values: Mapping[str, object]) -> PlainWireGuardDocument:
     """Return the document for these settings; without networks nothing is ready."""
-    networks, lines = values["networks"], values["peers"]
-    if not isinstance(networks, tuple) or not networks or not isinstance(lines, tuple):
+    texts, lines = (
+        cast("tuple[str, ...]", values[name])  # both fields are lists
+        for name in ("networks", "peers")
+    )
+    if not texts:
         return PlainWireGuardDocument()
-    texts = tuple(map(str, networks))
     hosts = tuple(map(ip_network, texts))
-    guests = read_guests(map(str, lines))
+    guests = read_guests(lines)
     return PlainWireGuardDocument(
         key=PUBLIC_KEY,
         host=str(values["host"]),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+import pytest
+
 from gatepost.engine.lower import FILTER_NOUNS, clamp, lower
 from gatepost.engine.merge import Desired, merge
 from gatepost.engine.plugins import Owned, Plugins
@@ -25,7 +27,9 @@ from gatepost.model.keys import NodePrivate
 from gatepost.model.mesh import Advertise, AllowedPrefix
 from gatepost.model.netmap import NetMap
 from gatepost.model.observed import Observed
+from gatepost.model.resolver import HostResolver, Rank, Upstream
 from gatepost.model.resource import Resource
+from gatepost.model.tunnel import OnlyThroughTunnel
 from gatepost.testing.makers import make_private, make_rule
 
 KEY, OTHER = make_private(1).public, make_private(2).public
@@ -144,3 +148,31 @@ def test_translation_makes_room_on_the_device_and_on_no_route() -> None:
         aliases.destination: 1260,
     }
     assert mesh in lower(want(DEVICE, mesh)).resources.values()
+
+
+@pytest.mark.parametrize(("suffix", "rank", "follows"), [
+    ("", "first", True), ("", "last", False), ("lan.example", "first", False),
+])  # fmt: skip
+def test_this_machine_asks_nobody_beside_an_exit_that_answers_for_all_names(
+    suffix: str, rank: Rank, *, follows: bool
+) -> None:
+    host = HostResolver(
+        servers=(ip_address("100.100.100.100"),),
+        is_for_all=False,
+        spare=(ip_address("192.0.2.53"),),
+    )
+    lowered = lower(want(host, Upstream(suffix=suffix, servers=(), rank=rank)))
+    (found,) = [r for r in lowered.resources.values() if isinstance(r, HostResolver)]
+
+    assert (found.is_for_all, found.spare) == (follows, () if follows else host.spare)
+
+
+def test_what_leaves_through_a_tunnel_only_becomes_a_table_of_its_own() -> None:
+    switch = OnlyThroughTunnel(
+        tunnel="gatepost-exit", mesh="gatepost0", spared=frozenset({ip_network("10.1.0.0/16")})
+    )
+    (table,) = lower(want(switch, plugin="exit-provider")).resources.values()
+
+    assert isinstance(table, PacketFilter)
+    assert table.table == "gatepost-provider"
+    assert "10.1.0.0/16" in table.text

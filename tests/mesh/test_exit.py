@@ -1,9 +1,11 @@
-"""Packets for the internet leave through the exit node that was chosen, or not at all."""
+"""Packets for the internet leave through the exit node that was chosen.
+
+That they never leave another way is shown by the scene `exit` and by `testing.exit_flaps`.
+"""
 
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -20,32 +22,6 @@ from gatepost.testing.topology import INTERNET_V4, INTERNET_V6, Nat
 pytestmark = [pytest.mark.root, pytest.mark.mesh]
 
 EXITS = {"0.0.0.0/0", "::/0"}
-FLAPS = 8
-# Says where each packet to a port came from, whenever that is another place than before.
-HEAR = """
-import socket, sys
-s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-s.bind(("::", 9999)); print("up", flush=True)
-seen = set()
-while True:
-    packet, source = s.recvfrom(99)
-    if packet == b"end":
-        break
-    seen.add(source[0].removeprefix("::ffff:"))
-print(*seen)
-"""
-# Sends to both addresses, whatever the kernel says to it.
-TALK = """
-import socket, sys, time
-four, six = (socket.socket(f, socket.SOCK_DGRAM) for f in (socket.AF_INET, socket.AF_INET6))
-while True:
-    for s, target in ((four, sys.argv[1]), (six, sys.argv[2])):
-        try:
-            s.sendto(b"?", (target, 9999))
-        except OSError:
-            pass
-    time.sleep(0.002)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -169,38 +145,3 @@ def test_without_an_exit_node_nothing_stays_behind(lab: Lab, user: Box) -> None:
 
     assert seen_outside(lab, user.site.box, 4) == public(user, 4)
     assert not list(user.directory.rglob(f"*{owned.NFT_GUARD_TABLE}*"))
-
-
-def test_nothing_leaves_the_normal_way_whatever_flaps(lab: Lab, user: Box) -> None:
-    """The exit goes and comes, our daemon is killed, our device deleted, the exit switched."""
-    exits = lab.boxes["b"]
-    ear = lab.topology.internet.start("/usr/bin/python3", "-c", HEAR, output=subprocess.PIPE)
-    assert ear.stdout
-    assert ear.stdout.readline() == "up\n"
-    mouth = user.site.box.start("/usr/bin/python3", "-c", TALK, str(INTERNET_V4), str(INTERNET_V6))
-    for number in range(FLAPS):
-        flap(number % 4, exits, user)
-        time.sleep(0.3)
-    mouth.kill()
-    exits.site.box.run("bash", "-c", f"printf end > /dev/udp/{INTERNET_V4}/9999")
-    heard = set(ear.communicate(timeout=10)[0].split())
-
-    assert heard == {public(exits, 4), public(exits, 6)}
-
-
-def flap(kind: int, exits: Box, user: Box) -> None:
-    match kind:
-        case 0:
-            exits.client.down()
-            time.sleep(0.3)
-            exits.client.up(UpRequest())
-        case 1:
-            user.daemon.signal("KILL")
-            user.daemon.start()
-            user.daemon.await_answer(user.client.status)
-        case 2:
-            user.site.box.attempt("ip", "link", "delete", owned.DEVICE)
-        case _:
-            user.client.change_settings(UpRequest(exit_node="nobody"))
-            time.sleep(0.3)
-            user.client.change_settings(UpRequest(exit_node=exits.name))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import subprocess
 from dataclasses import dataclass
 
+from gatepost.testing.lab_mesh import Lab
 from gatepost.testing.netns import LabError, Machine
-from gatepost.testing.topology import INTERNET_V4, INTERNET_V6
+from gatepost.testing.topology import INTERNET_V4, INTERNET_V6, Site
 
 PORT = 9999
 DNS_PORT = 53
@@ -84,10 +85,26 @@ for source, number in seen.items():
 """
 
 
-def talk(machine: Machine, *more: str, pause: float = 0.002) -> subprocess.Popen[str]:
-    """Send to the internet's both addresses without an end, and to `more` ("address#port")."""
+@dataclass(frozen=True, slots=True)
+class Talker:
+    """Somebody who talks until `hush`."""
+
+    machine: Machine
+    process: subprocess.Popen[str]
+
+    def hush(self) -> None:
+        # What was started is nsenter; the talker itself is its child, in the machine.
+        self.machine.run("pkill", "-KILL", "-f", f"{INTERNET_V4}#{PORT}")
+        self.process.wait(timeout=20)
+
+
+def talk(machine: Machine, *more: str, pause: float = 0.002) -> Talker:
+    """Send to the internet's both addresses without an end, and to `more` ("address#port").
+
+    One talker at a time in a machine.
+    """
     places = (f"{INTERNET_V4}#{PORT}", f"{INTERNET_V6}#{PORT}", *more)
-    return machine.start("/usr/bin/python3", "-c", _TALK, str(pause), *places)
+    return Talker(machine, machine.start("/usr/bin/python3", "-c", _TALK, str(pause), *places))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +127,21 @@ class Wire:
         return seen
 
 
-def watch(internet: Machine, link: str, site: Machine, site_link: str = "wan0") -> Wire:
-    """Watch what `site` sends over its uplink, of which `link` is the internet's end."""
+def watch_uplink(lab: Lab, site: Site) -> Wire:
+    """Watch what a box sends to its router, or to the internet."""
+    if site.router is not None:
+        return _watch(site.router, "inside0", site.box, "wan0")
+    return _watch(lab.topology.internet, f"site-{site.number}", site.box, "wan0")
+
+
+def watch_lan(site: Site) -> Wire:
+    """Watch what a box sends to its LAN."""
+    return _watch(site.host, "eth0", site.box, "lan0")
+
+
+def _watch(near: Machine, link: str, box: Machine, box_link: str) -> Wire:
     words = ("/usr/bin/python3", "-c", _WATCH, link)
-    return Wire(site, site_link, _started(internet, words))
+    return Wire(box, box_link, _started(near, words))
 
 
 @dataclass(frozen=True, slots=True)

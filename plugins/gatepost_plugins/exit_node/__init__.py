@@ -35,6 +35,7 @@ from gatepost.api import (
     hookimpl,
     offered_exit,
     owned,
+    parse_name_server,
 )
 
 DNS_PATH = "/dns-query"  # of the peer API; RFC 8484
@@ -141,8 +142,7 @@ def _resolving(netmap: NetMap, peer: Node | None, spared: Collection[IPNetwork])
     servers: tuple[NameServer, ...] = ()
     place = netmap.peer_api(peer) if peer is not None and peer.services.names else None
     if place is not None:
-        servers = (NameServer(transport="http", addresses=(place.address,), port=place.port,
-                              path=DNS_PATH),)  # fmt: skip
+        servers = (parse_name_server(f"http://{place}{DNS_PATH}"),)
     elif peer is not None:
         usual = next((r.servers for r in netmap.dns.routes if not r.suffix), ())
         servers = tuple(s for s in usual or netmap.dns.fallback if not _is_among(s, spared))

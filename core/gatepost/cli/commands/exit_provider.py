@@ -96,7 +96,7 @@ def _read(file: Path) -> str:
 
 
 def _name_of(file: Path) -> str:
-    """Return a name made of the file's: "Mullvad DE_1.conf" is mullvad-de-1."""
+    """Return a name made of the file's: "Rented DE_1.conf" is rented-de-1."""
     name = re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:32]
     if not name:
         raise SettingsError(f"{file} makes no name: give one with --name")

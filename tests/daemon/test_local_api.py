@@ -16,12 +16,14 @@ from tests.net.waiting import eventually
 
 from gatepost.daemon.carriers import Carriers, Pair
 from gatepost.daemon.control import Control, Myself
+from gatepost.daemon.guests import GuestDesk
 from gatepost.daemon.hostinfo import Announcement, MachineFacts
 from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.keeper import Keeper
 from gatepost.daemon.local_api import LocalNode
 from gatepost.daemon.observer import Observer
+from gatepost.daemon.providers import Providers
 from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.settings_file import SettingsFile
 from gatepost.daemon.status import PeerNumbers
@@ -33,12 +35,17 @@ from gatepost.model.kernel import Route, WireGuardDevice
 from gatepost.model.keys import DiscoPrivate, NodePrivate
 from gatepost.model.netmap import NetworkFacts
 from gatepost.model.status import PluginRequest, UpRequest
+from gatepost.model.surroundings import SurroundingsDocument
 from gatepost.testing.fakes import FakeKernel
 
 SERVER = "http://server.test"
 
 
 @dataclass(slots=True)
+async def no_peer() -> None:
+    """No provider is in use."""
+
+
 class NoTunnel:
     """A device that is not there."""
 
@@ -119,6 +126,17 @@ async def box(tmp_path: Path, points: tuple[EntryPoint, ...] = ()) -> AsyncGener
         network=NetworkFacts,
         now=lambda: 1_800_000_000.0,
         examine=carriers.netcheck,
+        exit_providers=Providers(
+            store=store, publish=inputs.answer_one, in_use=str, peer_now=no_peer
+        ),
+        guests=GuestDesk(
+            device=NoTunnel(),
+            box=lambda: in_force.box,
+            wanted=lambda: wishes.merged.resources.values(),  # noqa: PLW0108  # replaced whole
+            shared=tuple,
+            seen=tuple,
+        ),
+        look_around=nothing_around,
     )
     try:
         async with asyncio.TaskGroup() as group:
@@ -129,6 +147,10 @@ async def box(tmp_path: Path, points: tuple[EntryPoint, ...] = ()) -> AsyncGener
     finally:
         await keeper.close()
         store.close()
+
+
+async def nothing_around() -> SurroundingsDocument:
+    return SurroundingsDocument()
 
 
 JOIN = UpRequest(login_server=SERVER, auth_key="key", advertise_routes=("10.1.0.0/16",))

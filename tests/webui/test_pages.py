@@ -158,6 +158,20 @@ def test_networks_make_the_round_trip(inside: Page, node: FakeNode) -> None:
     assert "10.9.0.0/16" in text
 
 
+def test_a_found_network_is_shared_with_one_click(inside: Page, node: FakeNode) -> None:
+    text = inside.get("/routes").text
+    assert "another site has it too" in text
+    assert text.count("<button>Share</button>") == 1
+    assert inside.send("/routes/share", network="192.168.7.0/24").location == "/routes"
+
+    assert node.options.advertise_routes == ("192.168.7.0/24",)
+
+
+def test_a_click_on_nonsense_shares_nothing(inside: Page, node: FakeNode) -> None:
+    assert inside.send("/routes/share", network="lan").status_code == 400
+    assert node.options.advertise_routes == ()
+
+
 @pytest.mark.parametrize(
     ("networks", "complaint"),
     [("10.1.2.3/16", "did you mean 10.1.0.0/16?"), ("lan", "is no network")],

@@ -27,6 +27,7 @@ _PLACES = {
     "exit-node": "gatepost.cli.commands.exit_node:exit_node",
     "exit-provider": "gatepost.cli.commands.exit_provider:exit_provider",
     "site-to-site": "gatepost.cli.commands.site_to_site:site_to_site",
+    "lan": "gatepost.cli.commands.lan:lan",
     "set": "gatepost.cli.commands.set:change",
     "logout": "gatepost.cli.commands.logout:logout",
     "wireguard": "gatepost.cli.commands.wireguard:wireguard",

@@ -58,6 +58,7 @@ from gatepost.model.status import (
     VersionDocument,
     WhyDocument,
 )
+from gatepost.model.surroundings import SurroundingsDocument
 from gatepost.net.control_address import parse_server
 from gatepost.net.control_client import CAPABILITY_VERSION
 from gatepost.net.relay_server import RelayState
@@ -96,6 +97,7 @@ class LocalNode:
     routers: Callable[[], tuple[IPAddress, ...]] = tuple  # of the networks around
     exit_providers: Providers
     guests: GuestDesk
+    look_around: Callable[[], Awaitable[SurroundingsDocument]]
     patience: float = 2.0  # seconds that a status waits for WireGuard
     relay: Callable[[], RelayState | None] = lambda: None
     relay_outcomes: Callable[[NodePublic], Mapping[NodePublic | None, Outcome]] = lambda _: {}
@@ -315,6 +317,9 @@ class LocalNode:
 
     async def netcheck(self) -> NetcheckDocument:
         return await self.examine()
+
+    async def surroundings(self) -> SurroundingsDocument:
+        return await self.look_around()
 
     async def lans(self) -> tuple[LanDocument, ...]:
         netmap = self.inputs.netmap

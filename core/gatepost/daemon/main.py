@@ -26,6 +26,7 @@ from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.keeper import Keeper
 from gatepost.daemon.local_api import LocalNode
+from gatepost.daemon.look_around import LookAround
 from gatepost.daemon.names import BoxNames
 from gatepost.daemon.netcheck import check_network
 from gatepost.daemon.node import Node
@@ -182,6 +183,10 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         network=node.network, now=wall_clock, relay=relaying.state,
         examine=lambda: check_network(carriers, port_mapping, wall_clock),
         relay_outcomes=relay_use.outcomes, exit_providers=providers,
+        look_around=LookAround(
+            netlink=netlink, surroundings=surroundings, carriers=carriers,
+            port_mapping=port_mapping, inputs=inputs, wishes=wishes,
+        ),
         routers=lambda: tuple(g.address for g in surroundings.gateways()),
         guests=make_guests(
             wireguard, inputs, wishes, lambda: in_force.box, lambda: carriers.surveyed

@@ -24,6 +24,7 @@ from gatepost.model.status import (
     VersionDocument,
     WhyDocument,
 )
+from gatepost.model.surroundings import SurroundingsDocument
 
 DEFAULT_SOCKET = Path("/run/gatepost/gatepostd.sock")
 _MARGIN = 5.0  # seconds more than the daemon may take for a request with its own limit
@@ -96,6 +97,9 @@ class NodeClient:
     def remove_provider(self, name: str) -> None:
         path = f"/v1/exit-providers/{quote(name, safe='')}"
         self._connection.ask("DELETE", path, dict[str, str])
+
+    def surroundings(self) -> SurroundingsDocument:
+        return self._connection.ask("GET", "/v1/surroundings", SurroundingsDocument)
 
     def lans(self) -> tuple[LanDocument, ...]:
         return self._connection.ask("GET", "/v1/lans", tuple[LanDocument, ...])

@@ -27,6 +27,7 @@ from gatepost.model.status import (
     VersionDocument,
     WhyDocument,
 )
+from gatepost.model.surroundings import SurroundingsDocument
 
 
 class NodeApi(Protocol):
@@ -97,6 +98,10 @@ class NodeApi(Protocol):
         ...
 
     async def netcheck(self) -> NetcheckDocument: ...
+
+    async def surroundings(self) -> SurroundingsDocument:
+        """Return the networks around this box, and which of them are worth sharing."""
+        ...
 
     async def lans(self) -> tuple[LanDocument, ...]:
         """Return the networks here that the mesh may reach, with what their hosts must know."""

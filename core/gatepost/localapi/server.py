@@ -50,6 +50,7 @@ def node_router(api: NodeApi, guard: Guard) -> Router:
             Route("POST", "/v1/why", routes.why, guarded=False),
             Route("GET", "/v1/netcheck", routes.netcheck),
             Route("GET", "/v1/lans", routes.lans),
+            Route("GET", "/v1/surroundings", routes.surroundings),
             Route("GET", "/v1/plain-wireguard", routes.plain_wireguard),
             Route("POST", "/v1/return-path", routes.return_path),
         ),
@@ -108,6 +109,9 @@ class _Routes:
 
     async def netcheck(self, _call: Call) -> Answer:
         return await self._api.netcheck()
+
+    async def surroundings(self, _call: Call) -> Answer:
+        return await self._api.surroundings()
 
     async def lans(self, _call: Call) -> Answer:
         return await self._api.lans()

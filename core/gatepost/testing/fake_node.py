@@ -39,6 +39,8 @@ from gatepost.model.status import (
     WhyDocument,
     WireGuardDocument,
 )
+from gatepost.model.surroundings import SurroundingsDocument
+from gatepost.testing.fake_around import AROUND
 from gatepost.testing.fake_guests import PLAIN_WIREGUARD, fake_guests
 
 GOOD_KEY = "good-key"
@@ -151,6 +153,7 @@ class FakeNode:
     domain: str = "mesh.example"
     relay_server: RelayServerDocument | None = None
     down_server: str = ""  # what is said of a coordination server that does not answer
+    around: SurroundingsDocument = AROUND
     looks: int = 0
     approved_at: int = 3  # at which look a sign-in is found approved
     pings: int = 0
@@ -344,6 +347,9 @@ class FakeNode:
             raise RefusedError(f"{name} is in use", hint="gatepost exit-provider off")
         if self.imported.pop(name, None) is None:
             raise NotFoundError(f"no provider was imported as {name!r}")
+
+    async def surroundings(self) -> SurroundingsDocument:
+        return self.around
 
     async def lans(self) -> tuple[LanDocument, ...]:
         if self.state != "Running":

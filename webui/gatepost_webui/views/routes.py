@@ -37,6 +37,19 @@ def change() -> Response | tuple[str, int]:
     return redirect(url_for("routes.show"))
 
 
+@page.post("/routes/share")
+def share() -> Response | tuple[str, int]:
+    """Advertise one proposed network, next to what is advertised."""
+    network = request.form.get("network", "")
+    shared = web().node.settings().advertise_routes or ()
+    try:
+        wanted = tuple(dict.fromkeys((*shared, *_networks([network]))))
+        web().node.change_settings(UpRequest(advertise_routes=wanted))
+    except (SettingsError, RefusedError) as error:
+        return _page(str(error)), HTTPStatus.BAD_REQUEST
+    return redirect(url_for("routes.show"))
+
+
 def _page(error: str = "", text: str | None = None) -> str:
     status, settings = web().node.status(), web().node.settings()
     advertised = settings.advertise_routes or ()
@@ -47,6 +60,7 @@ def _page(error: str = "", text: str | None = None) -> str:
         settings=settings,
         advertised=[(route, route in status.routes.approved) for route in advertised],
         running=status.state == "Running",
+        around=web().node.surroundings(),
         offers=sorted(offers, key=lambda offer: (offer[1].name, offer[0])),
         accepted=set(status.routes.accepted),
         text="\n".join(advertised) if text is None else text,

@@ -15,9 +15,9 @@ from tests.net.waiting import eventually
 
 from gatepost.api import Listen, Service, ServiceContext, WatchFact
 from gatepost.daemon.inputs import Inputs
-from gatepost.daemon.names import BoxNames
 from gatepost.daemon.services import Services
-from gatepost.model.resolver import HostServers
+from gatepost.net.dns_resolver import Resolver
+from gatepost.net.dns_upstream import Upstreams
 
 HERE = (ip_address("127.0.0.1"),)
 FACT = WatchFact("alive")
@@ -26,11 +26,13 @@ FACT = WatchFact("alive")
 @contextlib.asynccontextmanager
 async def running() -> AsyncGenerator[tuple[Services, Inputs]]:
     inputs = Inputs()
-    names = BoxNames(time.monotonic, HostServers)
-    services = Services(inputs.answer_one, lambda: "{}", names.resolver)
+    upstreams = Upstreams(time.monotonic)
+    resolver = Resolver(upstreams.ask, time.monotonic)
+    services = Services(inputs.answer_one, lambda: "{}", resolver)
     yield services, inputs
     await services.close()
-    await names.close()
+    await resolver.close()
+    await upstreams.close()
 
 
 def free_port() -> int:

@@ -71,7 +71,7 @@ def test_a_table_that_was_not_there_is_made(path: Path) -> None:
     settings = SettingsFile(path).load()
 
     assert settings.node == NodeSettings(login_server="https://c")
-    assert settings.enabled == {"mesh", "packet-filter", "subnet-router"}
+    assert settings.enabled == {"magic-dns", "mesh", "packet-filter", "subnet-router"}
     assert settings.of("subnet-router") == {"networks": networks}
     assert settings.of("mesh") == {"accept-routes": True}
 
@@ -112,3 +112,11 @@ def test_changing_nothing_keeps_no_version(path: Path) -> None:
     file.change((Edit(table=("node",), values={"port": 1}),))
 
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_what_is_usually_on_can_be_switched_off(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("[plugins.magic-dns]\nenabled = false\n")
+
+    assert SettingsFile(tmp_path / "missing.toml").load().enabled >= {"magic-dns"}
+    assert "magic-dns" not in SettingsFile(path).load().enabled

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 import pytest
 
-from gatepost.model.status import PluginRequest
-from gatepost.testing.lab_boxes import Box, wait_for
+from gatepost.model.status import PluginRequest, UpRequest
+from gatepost.testing.lab_boxes import PROGRAMS, Box, wait_for
 from gatepost.testing.lab_mesh import Lab
 from gatepost.testing.netns import Machine
 
@@ -25,7 +25,7 @@ s = socket.socket(type=socket.SOCK_DGRAM); s.bind((sys.argv[1], 53)); print("up"
 while True:
     q, source = s.recvfrom(4096)
     end = q.index(0, 12) + 5
-    print(q[13:end - 5].replace(b"\7", b".").replace(b"\3", b"."), flush=True)
+    print(q[13:end - 5].lower().replace(b"\7", b".").replace(b"\3", b"."), flush=True)
     head = q[:2] + bytes.fromhex("818000010001000000000000")[:10]
     s.sendto(head + q[12:end] + bytes.fromhex("c00c000100010000003c0004c0000201"), source)
 """
@@ -62,15 +62,23 @@ def bed(lab: Lab) -> Iterator[Bed]:
         otherwise=box.daemon.tail,
     )
     yield Bed(lab, box, upstream)
-    box.client.change_plugin("magic-dns", PluginRequest(enabled=False))
-    wait_for(
-        lambda: V4 not in box.site.box.run("ip", "addr") or None,
-        seconds=15,
-        otherwise=box.daemon.tail,
-    )
+    box.client.change_plugin("magic-dns", PluginRequest(settings={"resolvers": None}))
     upstream.kill()
     upstream.wait(timeout=5)
     upstream.stdout.close()
+
+
+def asked(box: Box) -> str:
+    """Return the file that says whom the machine of the box asks."""
+    return (box.directory / "etc/resolv.conf").read_text()
+
+
+def await_file(box: Box, wanted: Callable[[str], bool]) -> str:
+    return wait_for(
+        lambda: text if wanted(text := asked(box)) else None,
+        seconds=15,
+        otherwise=lambda: f"{asked(box)}\n{box.daemon.tail()}",
+    )
 
 
 def peer(bed: Bed) -> tuple[str, tuple[str, ...]]:
@@ -129,3 +137,54 @@ def test_names_are_there_again_after_the_daemon_was_killed(bed: Bed) -> None:
         seconds=15,
         otherwise=bed.box.daemon.tail,
     )
+
+
+def test_the_machine_itself_asks_here_while_it_wants_to(bed: Bed) -> None:
+    box = bed.box
+    taken = await_file(box, lambda text: f"nameserver {V4}\nsearch mesh.example" in text)
+    box.client.change_settings(UpRequest(accept_dns=False))
+    given_back = await_file(box, lambda text: V4 not in text)
+    box.client.change_settings(UpRequest(accept_dns=True))
+    again = await_file(box, lambda text: V4 in text)
+
+    assert taken == again
+    assert "nobody to ask" in given_back
+    assert not (box.directory / "etc/resolv.conf.before-gatepost").is_symlink()
+
+
+def test_what_the_machine_asked_before_comes_back_when_the_daemon_dies(bed: Bed) -> None:
+    box = bed.box
+    await_file(box, lambda text: V4 in text)
+    box.daemon.signal("KILL")
+    left = asked(box)
+    box.site.box.run(*box.daemon.starter, str(PROGRAMS / "gatepostd"), *box.daemon.arguments,
+                     "--give-back-names")  # fmt: skip
+    given_back = asked(box)
+    box.daemon.start()
+    box.await_answer()
+    await_file(box, lambda text: V4 in text)
+    box.daemon.signal("TERM")
+    ended = asked(box)
+    box.daemon.start()
+    box.await_answer()
+
+    assert V4 in left
+    assert "nobody to ask" in given_back
+    assert ended == given_back
+    await_file(box, lambda text: V4 in text)
+
+
+def test_a_file_that_somebody_else_writes_is_taken_again_and_theirs_comes_back(bed: Bed) -> None:
+    box = bed.box
+    file = box.directory / "etc/resolv.conf"
+    before = asked(box)
+    file.unlink()
+    file.write_text("nameserver 192.0.2.77\n")
+    await_file(box, lambda text: V4 in text)
+    box.client.down()
+    theirs = await_file(box, lambda text: V4 not in text)
+    file.write_text("# There is nobody to ask on the internet of the lab.\n")
+    box.client.up(UpRequest())
+
+    assert theirs == "nameserver 192.0.2.77\n"
+    assert await_file(box, lambda text: V4 in text) == before

@@ -12,6 +12,7 @@ from gatepost.model.status import UpRequest
 ROUTER = "subnet-router"  # the plugin behind --advertise-routes and --snat-subnet-routes
 RELAY = "peer-relay"  # the plugin behind --relay-server-port
 EXIT = "exit-node"  # the plugin behind --exit-node and --advertise-exit-node
+NAMES = "magic-dns"  # the plugin behind --accept-dns
 MESH = "mesh"  # the plugin behind --accept-routes
 
 Values = Callable[[str], Mapping[str, object]]  # a plugin's name to its settings in force
@@ -27,6 +28,7 @@ def flags_of(box: BoxSettings, values: Values) -> UpRequest:
         accept_routes=bool(mesh["accept-routes"]),
         accept_routes_only=_texts(mesh["accept-only"]),
         accept_routes_except=_texts(mesh["accept-except"]),
+        accept_dns=NAMES in box.enabled and bool(values(NAMES)["accept-dns"]),
         advertise_routes=_texts(router["networks"]) if ROUTER in box.enabled else (),
         advertise_tags=box.node.advertise_tags,
         snat_subnet_routes=bool(router["masquerade"]),
@@ -60,12 +62,20 @@ def edits(request: UpRequest) -> tuple[Edit, ...]:
         mesh["accept-except"] = list(request.accept_routes_except)
     plugins = {
         MESH: mesh,
+        NAMES: _name_values(request),
         ROUTER: _router_values(request),
         RELAY: _relay_values(request),
         EXIT: _exit_values(request),
     }
     tables = ((("node",), node), *((("plugins", name), v) for name, v in plugins.items()))
     return tuple(Edit(table=table, values=values) for table, values in tables if values)
+
+
+def _name_values(request: UpRequest) -> dict[str, Plain]:
+    if request.accept_dns is None:
+        return {}
+    # Without the wish the plugin stays: whoever asks 100.100.100.100 is still answered.
+    return {"accept-dns": request.accept_dns, **({"enabled": True} if request.accept_dns else {})}
 
 
 def _router_values(request: UpRequest) -> dict[str, Plain]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from gatepost.daemon.carriers import Carriers, Pair
 from gatepost.daemon.control import Control, Myself
 from gatepost.daemon.guests import TunnelKeyProbe, make_guests
+from gatepost.daemon.host_names import HostServersProbe, make_resolvers
 from gatepost.daemon.hostinfo import Announcement, read_machine_facts
 from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for noisy in ("asyncio", "hpack"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        asyncio.run(run(options))
+        asyncio.run(give_back_names(options) if options.only_give_back else run(options))
     except GatepostError as error:
         print(f"gatepostd: {error}", file=sys.stderr)  # noqa: T201  # for the operator
         return 1
@@ -150,11 +151,11 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     )
     in_force = InForce(file, plugins, inputs, entry_points(group=GROUP), control.configure_box)
     await in_force.reload()
-    names, peer_api = make_names(store, inputs, tell, stack)
+    names, peer_api = await make_names(options, store, inputs, tell, stack)
     providers = make_providers(store, wireguard, inputs, lambda: in_force.box)
     probes = (
         *own_probes(netlink, surroundings), ProviderProbe(providers), TunnelKeyProbe(store),
-        NamesProbe(peer_api.names), *plugins.probes()
+        NamesProbe(peer_api.names), HostServersProbe(names.host), *plugins.probes()
     )  # fmt: skip
     observer = Observer(inputs, probes, time.monotonic)
     wishes = Wishes(
@@ -163,7 +164,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
             steering(me.port, seen), *relay_use.resources(surroundings.latest.links)
         ),
     )  # fmt: skip
-    stages = own_appliers(netlink, wireguard, carriers, wishes, options.state_directory)
+    stages = own_appliers(netlink, wireguard, carriers, wishes, options.state_directory, names)
     after = lambda: node.after_round()  # noqa: PLW0108, E731  # not made yet
     reconciler = Reconciler((*stages, plugins.appliers()), wishes.desire, after)
     port_mapping = make_port_mapping(me, surroundings, lambda: node.tell_endpoints())  # noqa: PLW0108
@@ -214,8 +215,9 @@ def make_control(
 
 
 def own_appliers(
-    netlink: Netlink, wireguard: WireGuard, carriers: Carriers, wishes: Wishes, directory: Path
-) -> tuple[tuple[Applier, ...], ...]:
+    netlink: Netlink, wireguard: WireGuard, carriers: Carriers, wishes: Wishes, directory: Path,
+    names: BoxNames,
+) -> tuple[tuple[Applier, ...], ...]:  # fmt: skip
     """Return the appliers in the order in which things stand on each other.
 
     A device without peers passes nothing, so it can be made while the packet
@@ -225,6 +227,7 @@ def own_appliers(
         (Filters(netlink, directory), Devices(wireguard), Tunnels(wireguard.beside)),
         (Sysctls(wishes.switches), Addresses(netlink), Peers(wireguard, carriers.initial_endpoint)),
         (Routes(netlink), Rules(netlink), TrafficPrograms(netlink, wishes.programs)),
+        (names.host,),
     )
 
 
@@ -250,17 +253,32 @@ def myself(port: int, disco: DiscoPrivate) -> Myself:
     return Myself(facts=facts, disco=disco, version=CAPABILITY_VERSION, port=port)
 
 
-def make_names(
-    store: Store, inputs: Inputs, announce: Callable[[], None], stack: AsyncExitStack
-) -> tuple[BoxNames, PeerApiService]:
-    """Make the box's resolver, and what lets peers ask it."""
-    names = BoxNames(time.monotonic, lambda: inputs.observed.get(WatchHostServers(), HostServers()))
+async def make_names(
+    options: Options, store: Store, inputs: Inputs, announce: Callable[[], None],
+    stack: AsyncExitStack,
+) -> tuple[BoxNames, PeerApiService]:  # fmt: skip
+    """Make the box's resolver, what lets peers ask it, and what lets this machine do so."""
+    names = BoxNames(
+        time.monotonic,
+        lambda: inputs.observed.get(WatchHostServers(), HostServers()),
+        make_resolvers(options.etc, options.state_directory, time.monotonic),
+    )
     stack.push_async_callback(names.close)
+    await names.give_back()  # a daemon that was killed could not
     peer_api = make_peer_api(
         store=store, inputs=inputs, names=names, announce=announce, now=wall_clock
     )
     stack.push_async_callback(peer_api.close)
     return names, peer_api
+
+
+async def give_back_names(options: Options) -> None:
+    """Let this machine ask whom it asked before, where a daemon ended without doing so."""
+    resolvers = make_resolvers(options.etc, options.state_directory, time.monotonic)
+    try:
+        await resolvers.clean_up()
+    except OSError as error:
+        raise StateError(f"the names of this machine: {error}") from error
 
 
 def make_port_mapping(

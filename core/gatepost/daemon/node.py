@@ -71,6 +71,7 @@ class Node:
                         group.create_task(self.observer.run(), name="observer"),
                         group.create_task(self.reconciler.run(), name="reconciler"),
                         group.create_task(self.control.run(), name="control"),
+                        group.create_task(self.names.watch_host(self._on_host), name="names"),
                         group.create_task(_keep_alive(notifier), name="watchdog"),
                     ]
                     notifier.ready()
@@ -163,6 +164,10 @@ class Node:
         """Tell peers the endpoints that the router mapped and those that the operator set."""
         static = self.in_force.box.node.own_endpoints()
         self.carriers.set_own(mapped=self.port_mapping.endpoints(), static=static)
+
+    def _on_host(self) -> None:
+        self.reconciler.drifted()
+        self.observer.poke()
 
     def _on_kernel(self, topics: frozenset[Topic]) -> None:  # noqa: ARG002  # either may mean both
         self.reconciler.drifted()

@@ -28,7 +28,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from gatepost.daemon.files import write_atomically
-from gatepost.engine.plugins import REQUIRED
+from gatepost.engine.plugins import REQUIRED, USUAL
 from gatepost.engine.settings import Plain, read_settings
 from gatepost.errors import SettingsError, StateError
 from gatepost.model import owned
@@ -78,7 +78,7 @@ class BoxSettings:
     """The whole file, parsed. `plugins` has the plain values, without `enabled`."""
 
     node: NodeSettings = NodeSettings()
-    enabled: frozenset[str] = frozenset(REQUIRED)
+    enabled: frozenset[str] = frozenset((*REQUIRED, *USUAL))
     plugins: Mapping[str, Mapping[str, object]] = field(
         default_factory=lambda: MappingProxyType({})
     )
@@ -149,11 +149,12 @@ class SettingsFile:
             n: _table(t, f"plugins.{n}")
             for n, t in _table(content.get("plugins", {}), "plugins").items()
         }
-        enabled = {n for n, t in tables.items() if _is_enabled(n, t)}
+        usual: dict[str, dict[str, object]] = {name: {} for name in (*REQUIRED, *USUAL)}
+        enabled = {n for n, t in (usual | tables).items() if _is_enabled(n, t)}
         plugins = {n: {k: v for k, v in t.items() if k != "enabled"} for n, t in tables.items()}
         return BoxSettings(
             node=read_settings(NodeSettings, _table(content.get("node", {}), "node"), "[node]"),
-            enabled=frozenset(enabled | set(REQUIRED)),
+            enabled=frozenset(enabled),
             plugins=plugins,
         )
 
@@ -187,7 +188,7 @@ def _table(value: object, name: str) -> dict[str, object]:
 
 
 def _is_enabled(name: str, table: Mapping[str, object]) -> bool:
-    value = table.get("enabled", name in REQUIRED)
+    value = table.get("enabled", name in {*REQUIRED, *USUAL})
     if not isinstance(value, bool):
         raise SettingsError(f"{value} in enabled of {name}: it must be true or false")
     if not value and name in REQUIRED:

@@ -23,11 +23,12 @@ from gatepost.model.observed import Observed, Watch
 from gatepost.model.owned import DEVICE, GUEST_DEVICE, ROUTE_TABLE
 from gatepost.model.peer_api import NAMES, AnswerPeers
 from gatepost.model.process import WatchFirewalls, WatchLocalNetworks
+from gatepost.model.resolver import WatchHostServers
 from gatepost.model.resource import Resource
 
 CORE = frozenset({"core"})  # owner of what the daemon itself wants
 WATCHED: frozenset[Watch[Any]] = frozenset(
-    {WatchLocalNetworks(), WatchFirewalls()}
+    {WatchLocalNetworks(), WatchFirewalls(), WatchHostServers()}
 )  # asked by the daemon itself
 _ROUNDS = 3  # times that answers may lead to new questions within one round
 

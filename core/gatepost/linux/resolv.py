@@ -86,6 +86,7 @@ class HostResolvers:
         }
         self._held: tuple[Way, HostResolver] | None = None
         self._text = ""  # of our file, while it is there
+        self.path = self._file.path
 
     async def observe(self) -> HostServers:
         """Say how this machine resolves names without us."""

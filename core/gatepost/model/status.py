@@ -332,6 +332,7 @@ class UpRequest(Document, frozen=True, kw_only=True):
     accept_routes: bool | None = None
     accept_routes_only: tuple[str, ...] | None = None  # () for all
     accept_routes_except: tuple[str, ...] | None = None
+    accept_dns: bool | None = None
     advertise_routes: tuple[str, ...] | None = None
     advertise_tags: tuple[str, ...] | None = None
     snat_subnet_routes: bool | None = None

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from gatepost.model.netmap import MESH_V4, MESH_V6, DnsRoute, IPAddress, NetMap
+from gatepost.model.netmap import DnsRoute, IPAddress, IPNetwork, NetMap
 from gatepost.model.resolver import Host, NamePlan
 
 SERVICE_V4, SERVICE_V6 = IPv4Address("100.100.100.100"), IPv6Address("fd7a:115c:a1e0::53")
@@ -25,6 +25,15 @@ _SITE_LIMIT = 1 << 32
 _REVERSE_V4 = frozenset(f"{n}.100.in-addr.arpa" for n in range(64, 128))
 _REVERSE_V6 = "0.e.1.a.c.5.1.1.a.7.d.f.ip6.arpa"
 REVERSE_ZONES = (*sorted(_REVERSE_V4), _REVERSE_V6)
+# Not the ranges for documentation: nobody is there.
+_INSIDE: tuple[IPNetwork, ...] = (
+    *map(IPv4Network, (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+        "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3",
+    )),
+    *map(IPv6Network, ("::/127", "fc00::/7", "fe80::/10", "ff00::/8")),
+)  # fmt: skip
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
 _NIBBLES, _OCTETS = 32, 4
 # Names that are no public ones: reserved (RFC 6761, 6762, 7686, 8375, ICANN's "internal"), or
 # never given out and used by routers in millions of homes.
@@ -187,9 +196,12 @@ def reverse_address(name: str) -> IPAddress | None:
 
 def is_inside(address: IPAddress) -> bool:
     """Say whether an address is one that no public name should have (DNS rebinding)."""
-    mesh = MESH_V4 if isinstance(address, IPv4Address) else MESH_V6
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped is not None or address in mesh or address.is_private or address.is_multicast
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return True
+        if address in _NAT64:
+            return is_inside(IPv4Address(int(address) & 0xFFFFFFFF))
+    return any(address in network for network in _INSIDE)
 
 
 def is_under_any(name: str, suffixes: frozenset[str]) -> bool:

@@ -153,11 +153,14 @@ def make_box(site: Site, directory: Path) -> Box:
     """Return the box of a site, not yet running, with its state below `directory`."""
     home = directory / site.box.name
     home.mkdir(mode=0o700)
+    (home / "etc").mkdir()
+    (home / "etc/resolv.conf").write_text("# There is nobody to ask on the internet of the lab.\n")
     socket = home / "gatepostd.sock"
     arguments = (
         *("--state-directory", str(home / "state")),
         *("--settings", str(home / "settings.toml")),
         *("--socket", str(socket)),
+        *("--etc", str(home / "etc")),
     )
     daemon = Program(site.box, "gatepostd", arguments, home / "gatepostd.log")
     return Box(site, daemon, home, NodeClient(socket))

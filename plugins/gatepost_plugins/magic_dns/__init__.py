@@ -29,6 +29,7 @@ from gatepost.api import (
     Service,
     ServiceContext,
     Upstream,
+    Watch,
     WatchHostServers,
     WatchNodeFacts,
     about,
@@ -84,6 +85,11 @@ class Settings:
         return tuple(map(parse_name_server, self.resolvers))
 
 
+@dataclass(frozen=True, slots=True)
+class WatchAnswering(Watch[bool]):
+    """Whether the sockets are open: only then may this machine itself ask there."""
+
+
 @hookimpl
 def describe() -> PluginInfo:
     return PluginInfo(
@@ -97,6 +103,7 @@ def describe() -> PluginInfo:
 def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterator[Item]:
     yield WatchNodeFacts()
     yield WatchHostServers()
+    yield WatchAnswering()
     facts: NodeFacts | None = observed.get(WatchNodeFacts(), None)
     if facts is None or facts.private_key.public != netmap.me.key:
         return  # there is no tunnel to hold the addresses
@@ -115,13 +122,18 @@ def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterat
     is_as_before = not settings.resolvers and not _for_all(netmap)
     view = NameView(refuses_private=settings.refuse_private and not is_as_before)
     yield Service(NAME, serve, view)
-    if settings.accept_dns:
+    if settings.accept_dns and observed.get(WatchAnswering(), default=False):
         host: HostServers = observed.get(WatchHostServers(), HostServers())
         yield from _host_resolver(netmap, settings, host)
 
 
 async def serve(context: ServiceContext, view: NameView) -> None:
-    await context.answer_names(view)
+    await context.answer(WatchAnswering(), value=True)
+    try:
+        await context.answer_names(view)
+    except Exception:  # of whatever kind: the machine must not ask where nobody answers
+        await context.answer(WatchAnswering(), value=False)
+        raise
 
 
 def _for_all(netmap: NetMap) -> DnsRoute | None:

@@ -46,9 +46,15 @@ def items(
     dns: DnsSettings = BARE.dns,
     settings: magic_dns.Settings | None = None,
     host: HostServers | None = None,
+    *,
+    is_answering: bool = True,
 ) -> list[Item]:
-    known = host or HostServers(servers=(ROUTER,), search=("lan",), way="file")
-    observed = Observed(MappingProxyType({**make_observed().answers, WatchHostServers(): known}))
+    seen = {
+        **make_observed().answers,
+        WatchHostServers(): host or HostServers(servers=(ROUTER,), search=("lan",), way="file"),
+        magic_dns.WatchAnswering(): is_answering,
+    }
+    observed = Observed(MappingProxyType(seen))
     netmap = replace(BARE, dns=dns)
     return list(magic_dns.contribute(netmap, settings or magic_dns.Settings(), observed))
 
@@ -116,11 +122,12 @@ def test_only_a_server_for_every_name_takes_every_name() -> None:
     assert host_resolver(settings=mine).is_for_all
 
 
-def test_without_accept_dns_or_names_this_machine_is_left_alone() -> None:
+def test_without_accept_dns_names_or_sockets_this_machine_is_left_alone() -> None:
     off = items(settings=magic_dns.Settings(accept_dns=False))
     no_names = items(DnsSettings())
+    no_sockets = items(is_answering=False)
 
-    assert [i for i in (*off, *no_names) if isinstance(i, HostResolver)] == []
+    assert [i for i in (*off, *no_names, *no_sockets) if isinstance(i, HostResolver)] == []
 
 
 def test_a_machine_whose_resolver_cannot_be_changed_says_why() -> None:

@@ -51,6 +51,7 @@ _FLAGS: tuple[Callable[[Any], Any], ...] = (  # Any: decorators of whatever func
         type=Prefixes(),
         help='Of these use all but some; "" for all.',
     ),
+    _switch("--accept-dns", "Let this machine itself use the mesh's names and resolvers."),
     _switch("--snat-subnet-routes", "Masquerade traffic to the advertised networks."),
     click.option("--advertise-tags", type=Tags(), help='Tags to ask for; "" for none.'),
     click.option(

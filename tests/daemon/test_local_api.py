@@ -41,11 +41,11 @@ from gatepost.testing.fakes import FakeKernel
 SERVER = "http://server.test"
 
 
-@dataclass(slots=True)
 async def no_peer() -> None:
     """No provider is in use."""
 
 
+@dataclass(slots=True)
 class NoTunnel:
     """A device that is not there."""
 

@@ -7,16 +7,17 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.settings_file import BoxSettings
+from gatepost.daemon.status import PeerNumbers
 from gatepost.daemon.store import Store
 from gatepost.daemon.wishes import Wishes
 from gatepost.engine.lower import clamp
 from gatepost.errors import Malformed, SettingsError, StateError
 from gatepost.linux.wireguard import WireGuard
-from gatepost.linux.wireguard_state import PeerState, in_order
+from gatepost.linux.wireguard_state import in_order
 from gatepost.model.guest_documents import GuestDocument, PlainWireGuardDocument
 from gatepost.model.guests import Guests, WatchTunnelKey
 from gatepost.model.keys import NodePrivate
@@ -62,6 +63,12 @@ class TunnelKeyProbe:
             ) from error
 
 
+class GuestDevice(Protocol):
+    """The device of the guests; `linux.wireguard.WireGuard` is one."""
+
+    async def peers(self) -> Sequence[PeerNumbers]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestDesk:
     """Says what machines need to know, and which are there.
@@ -70,7 +77,7 @@ class GuestDesk:
     networks of this site that the mesh reaches, `seen` the addresses that the internet sees.
     """
 
-    device: WireGuard
+    device: GuestDevice
     box: Callable[[], BoxSettings]
     wanted: Callable[[], Iterable[Resource]]
     shared: Callable[[], Iterable[IPNetwork]]
@@ -113,7 +120,7 @@ class GuestDesk:
                 networks = in_order(resource.networks)
         return tunnel, networks
 
-    async def _peers(self) -> tuple[PeerState, ...]:
+    async def _peers(self) -> Sequence[PeerNumbers]:
         try:
             return await self.device.peers()
         except OSError:
@@ -152,7 +159,7 @@ def _written(address: IPAddress) -> str:
     return str(address) if address.version == 4 else f"[{address}]"  # noqa: PLR2004  # version of IP
 
 
-def _document(guest: GuestDocument, peer: PeerState | None) -> GuestDocument:
+def _document(guest: GuestDocument, peer: PeerNumbers | None) -> GuestDocument:
     if peer is None:
         return guest
     return GuestDocument(

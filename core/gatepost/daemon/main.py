@@ -60,6 +60,7 @@ from gatepost.linux.filters import Filters
 from gatepost.linux.firewalls import other_firewalls
 from gatepost.linux.held import HeldAddresses
 from gatepost.linux.interfaces import read_attachment
+from gatepost.linux.memory import keep_little_free
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.relay_forwarder import KernelForwarder
 from gatepost.linux.routes import Routes
@@ -89,6 +90,7 @@ GROUP = "gatepost.plugins"  # the entry points of plugins
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status: 0 told to stop, 1 could not start or go on."""
     options = read_options(arguments)
+    keep_little_free()
     level = logging.DEBUG if options.verbose else logging.INFO
     set_up_logging("gatepostd", level)
     for noisy in ("asyncio", "hpack"):

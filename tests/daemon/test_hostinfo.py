@@ -8,9 +8,10 @@ import pytest
 
 from gatepost.coordination.mapper import visible_hostinfo
 from gatepost.daemon.hostinfo import Announcement, MachineFacts, make_hostinfo
-from gatepost.model.netmap import NetworkFacts
-from gatepost.sessions.netmap_nodes import read_network
-from gatepost.wire.hostinfo import Hostinfo, NetInfo
+from gatepost.model.netmap import NetworkFacts, PeerServices
+from gatepost.model.peer_api import APP_CONNECTOR, NAMES, SERVICE
+from gatepost.sessions.netmap_nodes import read_network, read_services
+from gatepost.wire.hostinfo import Hostinfo, NetInfo, Service
 
 MACHINE = MachineFacts(hostname="box", kernel="6.1", machine="x86_64")
 KNOWN = (True, False, None)
@@ -38,3 +39,20 @@ def test_peers_do_not_learn_latencies() -> None:
     seen = visible_hostinfo(Hostinfo(net_info=found)).net_info
 
     assert seen == NetInfo(working_udp=True)
+
+
+def test_peers_read_what_a_node_serves() -> None:
+    facts = {SERVICE: "41053", NAMES: "true", APP_CONNECTOR: "true"}
+    told = visible_hostinfo(make_hostinfo(MACHINE, Announcement(facts=facts)))
+    silent = visible_hostinfo(make_hostinfo(MACHINE, Announcement()))
+
+    assert read_services(told.services) == PeerServices(v4=41053, v6=41053, names=True)
+    assert told.app_connector
+    assert read_services(silent.services) == PeerServices()
+    assert not silent.app_connector
+
+
+def test_a_port_that_is_none_counts_as_nothing() -> None:
+    services = (Service(proto="peerapi4", port=0), Service(proto="peerapi6", port=65536))
+
+    assert read_services(services) == PeerServices()

@@ -268,7 +268,7 @@ async def make_names(
     stack.push_async_callback(names.close)
     await names.give_back()  # a daemon that was killed could not
     peer_api = make_peer_api(
-        store=store, inputs=inputs, names=names, announce=announce, now=wall_clock
+        store=store, inputs=inputs, desk=names.desk, announce=announce, now=wall_clock
     )
     stack.push_async_callback(peer_api.close)
     return names, peer_api

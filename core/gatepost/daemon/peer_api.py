@@ -11,7 +11,6 @@ from typing import Any, cast
 
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.learned_names_file import LearnedNamesFile
-from gatepost.daemon.names import BoxNames
 from gatepost.daemon.peer_names import PeerNames
 from gatepost.daemon.relaying import next_pause
 from gatepost.daemon.store import Store
@@ -21,6 +20,7 @@ from gatepost.model.peer_api import MOST_TRIES, PeerApi, WatchPeerApi
 from gatepost.model.process import LocalNetworks, WatchLocalNetworks, WatchNames
 from gatepost.model.resolver import NameView
 from gatepost.model.resource import Level, Notice, Resource
+from gatepost.net.dns_resolver import Desk
 from gatepost.net.peer_api import PeerApiServer, open_sockets
 from gatepost.net.tasks import Tasks
 
@@ -114,18 +114,19 @@ def make_peer_api(
     *,
     store: Store,
     inputs: Inputs,
-    names: BoxNames,
+    desk: Callable[[NameView], Desk],
     announce: Callable[[], None],
     now: Callable[[], float],
 ) -> PeerApiService:
     """Make the peer API of a daemon, with what it learned before a restart. Waits for the disk.
 
-    Peers ask the box's resolver, which tells them nothing about names of the mesh.
+    `desk` is where people of one kind ask the box's resolver; it tells peers nothing about names of
+    the mesh.
     """
     keeper = LearnedNamesFile(store)
     learning = PeerNames(
-        ask=names.desk(NameView(is_mesh_known=False)).ask,
-        ask_apps=names.desk(NameView(is_mesh_known=False, refuses_private=False)).ask,
+        ask=desk(NameView(is_mesh_known=False)).ask,
+        ask_apps=desk(NameView(is_mesh_known=False, refuses_private=False)).ask,
         publish=inputs.answer_one,
         announce=announce,
         attached=lambda: inputs.observed.get(WatchLocalNetworks(), LocalNetworks()).networks,

@@ -54,6 +54,7 @@ class PeerNames:
     attached: Callable[[], tuple[IPNetwork, ...]]
     now: Callable[[], float]
     save: Callable[[bytes], None]
+    longest_hold: float = LONGEST_HOLD
     learned: LearnedNames = field(default_factory=LearnedNames)
     _suffixes: frozenset[str] = frozenset()
     _advertised: frozenset[IPNetwork] = frozenset()
@@ -165,7 +166,7 @@ class PeerNames:
     async def _hold(self, addresses: frozenset[IPAddress]) -> None:
         """Wait until all are routes, but not for long: without an approval they never are."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(LONGEST_HOLD):
+            async with asyncio.timeout(self.longest_hold):
                 while not self._are_routes(addresses):
                     self._moved.clear()
                     await self._moved.wait()

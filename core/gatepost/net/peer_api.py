@@ -12,9 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from gatepost.errors import Malformed
@@ -35,7 +34,6 @@ LIMITS = Limits(
     body=LARGEST + 1, connections=512, idle=30.0, stall=10.0, head=16 << 10, per_address=32
 )
 PATIENCE = 6.0  # seconds for an answer; what asks gives up after five to ten
-MOST_OF_PEER = 64  # requests of one peer at once
 _IP_FREEBIND = 15  # Linux: bind an address that is not there yet
 _BACKLOG = 128
 _TEXT = "text/plain; charset=utf-8"
@@ -57,7 +55,6 @@ class PeerApiServer:
 
     netmap: NetMap | None = None
     answer: Answer | None = None
-    _running: Counter[int] = field(default_factory=Counter[int])
 
     async def serve(self, sockets: Sequence[socket.socket]) -> HttpServer:
         """Serve on bound sockets until the server that is returned is closed."""
@@ -73,15 +70,7 @@ class PeerApiServer:
             return _text(HTTPStatus.FORBIDDEN, "you are no peer of this node")
         if not is_meant(netmap, request.headers):
             return _text(HTTPStatus.FORBIDDEN, "this request is not meant for this node")
-        if self._running[peer.id] >= MOST_OF_PEER:
-            return _text(HTTPStatus.TOO_MANY_REQUESTS, f"{MOST_OF_PEER} requests are running")
-        self._running[peer.id] += 1
-        try:
-            return await self._route(netmap, peer, request)
-        finally:
-            self._running[peer.id] -= 1
-            if not self._running[peer.id]:
-                del self._running[peer.id]
+        return await self._route(netmap, peer, request)
 
     async def _route(self, netmap: NetMap, peer: Node, request: Request) -> Response:
         if request.path == "/dns-query":

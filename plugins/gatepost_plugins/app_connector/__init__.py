@@ -32,6 +32,7 @@ from gatepost.api import (
     Observed,
     PluginInfo,
     PrivateNames,
+    WatchHostServers,
     WatchNames,
     about,
     forwarding,
@@ -110,6 +111,7 @@ def describe() -> PluginInfo:
 @hookimpl
 def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterator[Item]:
     yield ACCEPT_RA
+    yield WatchHostServers()  # who is asked for the names, unless somebody else is named
     yield Announce(APP_CONNECTOR, "true")
     apps = apps_of(netmap.me)
     for problem in apps.problems:

@@ -39,7 +39,7 @@ from gatepost.wire.register import RegisterAuth, RegisterRequest
 
 AT_ONCE = 64  # machines that join at the same time
 DECODING = 3  # nodes that read all their maps
-LIMITS = {"join_s": 60.0, "change_s": 1.0, "memory_mib": 400.0}
+LIMITS = {"join_s": 60.0, "change_s": 1.0, "change_worst_s": 1.0, "memory_mib": 400.0}
 _LENGTH = struct.Struct("<I")
 
 

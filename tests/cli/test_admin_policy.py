@@ -237,3 +237,75 @@ def test_a_missing_file_is_named(run: Run, tmp_path: Path) -> None:
 
     assert said.code == 1
     assert "none does not exist" in said.err
+
+
+COMMENTED = POLICY.replace(
+    '"acls": [', '"groups": {"group:eng": ["alice@example.com"]}, // us\n  "acls": ['
+)
+
+
+def test_one_value_is_changed_and_every_other_byte_stays(run: Run, server: Server) -> None:
+    server.save(COMMENTED, "", "")
+    for words in (
+        ("add", "groups/group:eng", "bob@example.com"),
+        ("change", "hosts", "{}"),
+        ("change", "hosts/web", "100.64.0.9"),
+        ("add", "acls", '{"action": "accept", "src": ["group:eng"], "dst": ["web:443"]}'),
+        ("remove", "ssh/1"),
+        ("remove", "groups/group:eng", "alice@example.com"),
+    ):
+        assert run("admin", "policy", *words, "--note", words[1]).code == 0
+
+    rule = '    {"action": "accept", "src": ["group:eng"], "dst": ["web:443"]},\n'
+    first = '"dst": ["tag:web:80"]},\n'
+    ssh = next(line for line in COMMENTED.splitlines(keepends=True) if "check" in line)
+    wanted = COMMENTED.replace('["alice@example.com"]}, // us', '["bob@example.com"]}, // us')
+    wanted = wanted.replace(first, first + rule).replace(ssh, "")
+    assert without_hosts(text_of(server.records)) == wanted
+    assert [v.note for v in server.versions[1:]][:2] == ["groups/group:eng", "hosts"]
+
+
+def without_hosts(text: str) -> str:
+    start = text.index('  "hosts"')
+    return text[:start] + text[text.index("},\n", start) + 3 :]
+
+
+def test_a_dry_run_shows_who_would_gain_and_saves_nothing(run: Run, server: Server) -> None:
+    server.save(POLICY, "", "")
+    rule = '{"action": "accept", "src": ["bob@example.com"], "dst": ["tag:web:443"]}'
+    said = run("admin", "policy", "add", "acls", rule, "--dry-run")
+
+    assert said.code == 0
+    assert f"+    {rule},\n" in said.out
+    assert any(line.split()[:1] == ["+"] and "443" in line for line in said.out.splitlines())
+    assert text_of(server.records) == POLICY
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("add", "groups/group:none", "x@y.z"), "there is no 'groups'"),
+        (("remove", "acls/7"), "there is no item 7"),
+        (("remove", "acls/0"), "count from 1"),
+        (("remove", "tests/1/accept", "tag:web:81"), "there is no"),
+        (("change", "hosts", "{"), "line 1"),
+        (("add", "acls", "bob"), "line"),
+    ],
+)
+def test_what_cannot_be_edited_is_said_and_changes_nothing(
+    run: Run, server: Server, words: tuple[str, ...], complaint: str
+) -> None:
+    server.save(POLICY, "", "")
+    said = run("admin", "policy", *words)
+
+    assert said.code != 0
+    assert complaint in said.err
+    assert text_of(server.records) == POLICY
+
+
+def test_what_is_there_already_makes_no_version(run: Run, server: Server) -> None:
+    server.save(COMMENTED, "", "")
+    said = run("admin", "policy", "add", "groups/group:eng", "alice@example.com")
+
+    assert (said.code, len(server.versions)) == (0, 1)
+    assert "says so already" in said.err

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from gatepost.errors import NotFoundError
-from gatepost.policy.hujson import Items, Json, Members, kind_of, parse
+from gatepost.policy.hujson import Items, Json, Members, kind_of, pack, parse
 from gatepost.policy.refusal import refuse
 
 Path = tuple[str | int, ...]
@@ -54,6 +54,28 @@ def add_item(text: str, path: Path, value: str) -> str:
     return _added(text, found, value)
 
 
+def holds(text: str, path: Path, value: str) -> bool:
+    """Say whether an array has an item of this value, however either is spelt."""
+    return _index_of(text, path, value) is not None
+
+
+def remove_item(text: str, path: Path, value: str) -> str:
+    """Take the first item of this value out of an array; `NotFoundError` if there is none."""
+    index = _index_of(text, path, value)
+    if index is None:
+        raise NotFoundError(
+            f"there is no {value} in the array at {_follow(parse(text), path).place}"
+        )
+    return remove(text, (*path, index))
+
+
+def _index_of(text: str, path: Path, value: str) -> int | None:
+    found, wanted = _follow(parse(text), path), pack(parse(value))
+    if not isinstance(found, Items):
+        raise NotFoundError(f"{kind_of(found)} at {found.place} has no items")
+    return next((i for i, item in enumerate(found.items) if pack(item) == wanted), None)
+
+
 def remove(text: str, path: Path) -> str:
     """Take an item or a member out; with its lines, if it has them for itself."""
     if not path:
@@ -79,7 +101,8 @@ def _step(value: Json, step: str | int) -> Json:
             return element.value
     if isinstance(value, Items) and isinstance(step, int) and -1 < step < len(value.items):
         return value.items[step]
-    raise NotFoundError(f"there is no {step!r} in the value at {value.place}")
+    name = f"item {step + 1}" if isinstance(step, int) else repr(step)
+    raise NotFoundError(f"there is no {name} in the value at {value.place}")
 
 
 def _member(value: Members, name: str) -> _Element | None:

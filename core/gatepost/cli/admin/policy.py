@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from gatepost.cli import complete
+from gatepost.cli.lazy import LazyGroup
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.errors import RefusedError, SettingsError
@@ -31,7 +32,11 @@ _ETAG = click.option("--etag", default="", help="Only if the policy in force has
 LONGEST_LIST = 40  # names of nodes on a line
 
 
-@click.group(help="Who may reach whom. FILE is a policy in HuJSON; - is the standard input.")
+@click.group(
+    cls=LazyGroup,
+    places={name: f"gatepost.cli.admin.policy_edit:{name}" for name in ("add", "change", "remove")},
+    help="Who may reach whom. FILE is a policy in HuJSON; - is the standard input.",
+)
 def policy() -> None: ...
 
 
@@ -65,7 +70,7 @@ def test(session: Session, *, file: Path | None, as_json: bool) -> None:
 def _say_check(answer: CheckDocument, file: Path, *, quiet: bool) -> None:
     """Print warnings; raise `RefusedError` with the problems, as compilers write them."""
     if not quiet:
-        _say_warnings(answer.warnings)
+        say_warnings(answer.warnings)
     if answer.problems:
         lines = [
             f"{file}:{p.line}:{p.column}: {p.message}" + _hint(p.hint) for p in answer.problems
@@ -77,7 +82,7 @@ def _hint(hint: str) -> str:
     return f" ({hint})" if hint else ""
 
 
-def _say_warnings(warnings: Iterable[WarningDocument]) -> None:
+def say_warnings(warnings: Iterable[WarningDocument]) -> None:
     for warning in warnings:
         place = f"line {warning.line}, column {warning.column}"
         click.echo(f"warning: {place}: {warning.message} [{warning.code}]", err=True)
@@ -92,11 +97,11 @@ def preview(session: Session, *, file: Path, as_json: bool) -> None:
     if as_json:
         say_json(answer)
         return
-    _say_warnings(answer.warnings)
-    _say_preview(answer)
+    say_warnings(answer.warnings)
+    say_preview(answer)
 
 
-def _say_preview(answer: PreviewDocument) -> None:
+def say_preview(answer: PreviewDocument) -> None:
     rows = [_pair("+", pair) for pair in answer.gained]
     rows += [_pair("-", pair) for pair in answer.lost]
     say_table(("", "FROM", "TO", "WHAT"), rows, empty="Nobody gains or loses access.")
@@ -117,7 +122,7 @@ def _pair(sign: str, pair: PairDocument) -> tuple[str, ...]:
 @click.pass_obj
 def set_(session: Session, *, file: Path, etag: str, note: str) -> None:
     saved = session.server.set_policy(PolicyRequest(text=_read(file), etag=etag, note=note))
-    _say_warnings(saved.warnings)
+    say_warnings(saved.warnings)
     click.echo(f"version {saved.version} is in force (etag {saved.etag})", err=True)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from gatepost.daemon.dhcp_configs import dnsmasq_leases, kea_leases, networkd_leases, read_leases
+from gatepost.model.surroundings import Lease
 
 DNSMASQ = """
 interface=lan0
@@ -35,8 +37,7 @@ KEA = """
 """
 
 
-def ranges(leases: object) -> list[str]:
-    assert hasattr(leases, "__iter__")
+def ranges(leases: Iterable[Lease]) -> list[str]:
     return [f"{lease.first}-{lease.last}" for lease in leases]
 
 

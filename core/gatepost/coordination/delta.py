@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from gatepost.coordination import mapper
 from gatepost.coordination.apps import Connector, app_routes, connectors
 from gatepost.coordination.mapper import Mesh
+from gatepost.coordination.name_settings import dns_config
 from gatepost.coordination.sight import PLAIN, Group, Sight, group_of
 from gatepost.coordination.world import Node, World
 from gatepost.hookspecs import MapItem
@@ -221,17 +222,21 @@ class Messages:
 
     def _settings(self, world: World, viewer: int, now: float) -> MapResponse:
         apps = app_routes(world, self._connectors_of(world), viewer)
-        return mapper.settings_of(self._mesh, self._relays(world), apps, now)
+        names = dns_config(world.records.names, self._mesh.domain, apps)
+        return mapper.settings_of(self._mesh, self._relays(world), names, now)
 
     def _names_change(self, old: World, new: World, viewer: int) -> list[bytes]:
-        """Return how names are resolved, if a viewer must ask others than before for apps."""
+        """Return how names are resolved, if a viewer must ask others than before."""
         one, other = self._connectors_of(old), self._connectors_of(new)
-        if not (one or other) or (one == other and old.rights is new.rights):
+        is_same = old.records.names is new.records.names
+        is_about_apps = bool(one or other) and (one != other or old.rights is not new.rights)
+        if is_same and not is_about_apps:
             return []
         apps = app_routes(new, other, viewer)
-        if apps == app_routes(old, one, viewer):
+        if is_same and apps == app_routes(old, one, viewer):
             return []
-        return [b'"DNSConfig":' + write_json(mapper.names_of(self._mesh, apps))]
+        names = dns_config(new.records.names, self._mesh.domain, apps)
+        return [b'"DNSConfig":' + write_json(names)]
 
     def _connectors_of(self, world: World) -> tuple[Connector, ...]:
         found = self._connectors.get(world.generation)

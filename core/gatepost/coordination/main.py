@@ -28,6 +28,7 @@ from gatepost.coordination.listen import state_directory, tcp_socket, udp_socket
 from gatepost.coordination.logins import Logins
 from gatepost.coordination.machine import MachineApi
 from gatepost.coordination.mapper import Mesh
+from gatepost.coordination.names_api import NamesApi
 from gatepost.coordination.options import read_options
 from gatepost.coordination.policy.api import PolicyApi
 from gatepost.coordination.policy.file import adopt
@@ -38,6 +39,9 @@ from gatepost.coordination.relay_guard import RelayGuard
 from gatepost.coordination.relay_map import relay_map
 from gatepost.coordination.relay_service import RelayService
 from gatepost.coordination.settings import Settings, read_settings
+from gatepost.coordination.ssh_actions import SshActions
+from gatepost.coordination.ssh_api import SshCheckApi
+from gatepost.coordination.ssh_checks import SshChecks
 from gatepost.coordination.stream import Streams
 from gatepost.coordination.times import FLOOR, newest, steady
 from gatepost.coordination.world import World
@@ -122,7 +126,7 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
         if relay is not None:
             stack.push_async_callback(relay.close)
         derp = None if relay is None else relay.server
-        front = Front(guard, logins, noise, derp, private.public)
+        front = Front(guard, logins, checks, noise, derp, private.public)
         for sockets, context in ((http, None), (https, certificate.context)):
             server = await serve(front.handle, sockets, tls=context, limits=_LIMITS)
             stack.push_async_callback(server.close)
@@ -137,6 +141,7 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
         )
         more = (
             *PolicyApi(ledger, settings.policy_file).routes(),
+            *NamesApi(ledger, settings.domain).routes(),
             *(relay.routes() if relay else ()),
         )
         router = admin.router(only_members(os.getuid()), more)

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from gatepost.coordination.apps import AppRoutes
 from gatepost.coordination.records import NOBODY, User
 from gatepost.coordination.sight import Sight
 from gatepost.coordination.times import wire_time
@@ -32,7 +31,6 @@ from gatepost.wire.netmap import (
     MapNode,
     MapResponse,
     PeerChange,
-    Resolver,
     UserProfile,
 )
 
@@ -216,17 +214,11 @@ def profile(users: Mapping[int, User], user_id: int) -> UserProfile:
     )
 
 
-def names_of(mesh: Mesh, apps: AppRoutes) -> DnsConfig:
-    """Return how a node that asks these connectors for apps resolves names."""
-    routes: dict[str, tuple[Resolver, ...] | None] = {mesh.domain: ()}
-    return DnsConfig(proxied=True, domains=(mesh.domain,), routes={**apps, **routes})
-
-
-def settings_of(mesh: Mesh, derp_map: DerpMap, apps: AppRoutes, now: float) -> MapResponse:
+def settings_of(mesh: Mesh, derp_map: DerpMap, names: DnsConfig, now: float) -> MapResponse:
     """Return the part of a first answer that is about no node."""
     return MapResponse(
         derp_map=derp_map,
-        dns_config=names_of(mesh, apps),
+        dns_config=names,
         domain=mesh.domain,
         collect_services=False,
         control_time=wire_time(now),

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from gatepost.coordination.addresses import ipv6_of
+from gatepost.model.admin_names import NamesDocument
 from gatepost.model.keys import DiscoPublic, MachinePublic, NodePublic
 from gatepost.model.netmap import IPNetwork
 from gatepost.model.route_choice import ANY_ROUTE, RouteChoice
@@ -148,7 +149,14 @@ class PutPolicy:
     policy: PolicyVersion
 
 
-Edit = PutUser | PutKey | PutNode | PutPolicy | DropUser | DropKey | DropNode
+@dataclass(frozen=True, slots=True)
+class PutNames:
+    """Tell nodes this about names."""
+
+    names: NamesDocument
+
+
+Edit = PutUser | PutKey | PutNode | PutPolicy | PutNames | DropUser | DropKey | DropNode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +178,7 @@ class Records:
     nodes: Mapping[int, NodeRecord] = field(default_factory=lambda: MappingProxyType({}))
     counters: Counters = field(default_factory=Counters)
     policy: PolicyVersion | None = None
+    names: NamesDocument = field(default_factory=NamesDocument)
     user_names: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     key_digests: Mapping[bytes, int] = field(default_factory=lambda: MappingProxyType({}))
     node_keys: Mapping[NodePublic, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -187,6 +196,7 @@ class Records:
         nodes: Iterable[NodeRecord],
         counters: Counters,
         policy: PolicyVersion | None = None,
+        names: NamesDocument | None = None,
     ) -> Records:
         """Return the records with all indexes built at once."""
         by_id = {n.id: n for n in sorted(nodes, key=lambda n: n.id)}
@@ -197,6 +207,7 @@ class Records:
             nodes=by_id,
             counters=counters,
             policy=policy,
+            names=names or NamesDocument(),
             user_names={u.name: i for i, u in user_map.items()},
             key_digests={k.digest: i for i, k in key_map.items()},
             node_keys={n.key: i for i, n in by_id.items()},
@@ -238,6 +249,8 @@ def _edited(records: Records, edit: Edit) -> Records:
         case PutPolicy(policy):
             after = max(records.counters.policy, policy.id + 1)
             return replace(records, policy=policy, counters=replace(records.counters, policy=after))
+        case PutNames(names):
+            return replace(records, names=names)
         case DropUser() | DropKey() | DropNode():
             return _dropped(records, edit)
 

@@ -16,9 +16,11 @@ from gatepost.model.admin import (
     RelayClientDocument,
     RelayDocument,
     ServerDocument,
+    SshCheckDocument,
     UserDocument,
     UserRequest,
 )
+from gatepost.model.admin_names import NamesDocument, NamesRequest
 from gatepost.model.policy import (
     CanDocument,
     CanRequest,
@@ -92,6 +94,21 @@ class AdminClient:
 
     def deny(self, which: str) -> None:
         self._connection.ask("DELETE", _path("registrations", which), Document)
+
+    def names(self) -> NamesDocument:
+        return self._connection.ask("GET", "/v1/dns", NamesDocument)
+
+    def change_names(self, request: NamesRequest) -> NamesDocument:
+        return self._connection.ask("PATCH", "/v1/dns", NamesDocument, body=request)
+
+    def ssh_checks(self) -> tuple[SshCheckDocument, ...]:
+        return self._connection.ask("GET", "/v1/ssh-checks", tuple[SshCheckDocument, ...])
+
+    def approve_ssh(self, which: str) -> None:
+        self._connection.ask("POST", _path("ssh-checks", which), Document)
+
+    def deny_ssh(self, which: str) -> None:
+        self._connection.ask("DELETE", _path("ssh-checks", which), Document)
 
     def policy(self) -> PolicyDocument:
         return self._connection.ask("GET", "/v1/policy", PolicyDocument, seconds=LONG)

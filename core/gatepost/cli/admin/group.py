@@ -16,7 +16,9 @@ _PLACES = {
     "nodes": "gatepost.cli.admin.nodes:nodes",
     "routes": "gatepost.cli.admin.routes:routes",
     "registrations": "gatepost.cli.admin.registrations:registrations",
+    "ssh-checks": "gatepost.cli.admin.ssh_checks:ssh_checks",
     "policy": "gatepost.cli.admin.policy:policy",
+    "dns": "gatepost.cli.admin.dns:dns",
     "server": "gatepost.cli.admin.server:server",
     "derp": "gatepost.cli.admin.derp:derp",
 }

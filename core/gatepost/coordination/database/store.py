@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from gatepost.coordination.database import nodes, policies, tables, users
+from gatepost.coordination.database import names, nodes, policies, tables, users
 from gatepost.coordination.database.rows import drop, put, rows
 from gatepost.coordination.records import (
     Counters,
@@ -30,6 +30,7 @@ from gatepost.coordination.records import (
     Edit,
     PolicyVersion,
     PutKey,
+    PutNames,
     PutNode,
     PutPolicy,
     PutUser,
@@ -90,6 +91,7 @@ class Store:
                 nodes.read_nodes(connection).values(),
                 counters,
                 policies.read_policy(connection),
+                names.read_names(connection),
             )
             return records, nodes.read_reports(connection)
 
@@ -154,6 +156,8 @@ def _write(connection: Connection, edit: Edit) -> None:
                 put(connection, tables.reports, [nodes.report_row(node.id, report)])
         case PutPolicy(policy):
             put(connection, tables.policies, [policies.policy_row(policy)])
+        case PutNames(settings):
+            put(connection, tables.names, [names.names_row(settings)])
         case DropUser(id=user_id):
             drop(connection, tables.users, user_id)
         case DropKey(id=key_id):

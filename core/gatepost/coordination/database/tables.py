@@ -54,6 +54,13 @@ policies = Table(  # every version of the policy; the newest is in force
     Column("note", String, nullable=False),
 )
 
+names = Table(  # one row, or none: what nodes are told about names
+    "names",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("settings", String, nullable=False),  # JSON
+)
+
 pre_auth_keys = Table(
     "pre_auth_keys",
     metadata,

@@ -30,6 +30,7 @@ _PLACES = {
     "lan": "gatepost.cli.commands.lan:lan",
     "set": "gatepost.cli.commands.set:change",
     "logout": "gatepost.cli.commands.logout:logout",
+    "wake": "gatepost.cli.commands.wake:wake",
     "wireguard": "gatepost.cli.commands.wireguard:wireguard",
     "version": "gatepost.cli.commands.version:version",
     "plugin": "gatepost.cli.commands.plugin:plugin",

@@ -28,6 +28,7 @@ from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.return_path import check_return_path, read_host
 from gatepost.daemon.settings_file import BoxSettings, Edit
 from gatepost.daemon.status import Facts, Login, PeerNumbers, make_status
+from gatepost.daemon.wake import wake
 from gatepost.daemon.why import Witnesses, why_peer
 from gatepost.daemon.wishes import Wishes, mesh_routes
 from gatepost.engine.explain import Question, explain
@@ -59,6 +60,7 @@ from gatepost.model.status import (
     WhyDocument,
 )
 from gatepost.model.surroundings import SurroundingsDocument
+from gatepost.model.wake import WakeDocument, WakeRequestDocument
 from gatepost.net.control_address import parse_server
 from gatepost.net.control_client import CAPABILITY_VERSION
 from gatepost.net.relay_server import RelayState
@@ -346,6 +348,10 @@ class LocalNode:
 
     async def plain_wireguard(self) -> PlainWireGuardDocument:
         return await self.guests.document(self._carried())
+
+    async def wake(self, request: WakeRequestDocument) -> WakeDocument:
+        resources = self.wishes.lowered.resources.values()
+        return await wake(request.target, request.site, self.inputs.netmap, resources)
 
     # --- providers ----------------------------------------------------------------------
     async def providers(self) -> tuple[ProviderDocument, ...]:

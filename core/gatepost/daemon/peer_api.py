@@ -17,7 +17,7 @@ from gatepost.daemon.store import Store
 from gatepost.model.netmap import IPAddress, NetMap
 from gatepost.model.observed import Watch
 from gatepost.model.peer_api import MOST_TRIES, PeerApi, WatchPeerApi
-from gatepost.model.process import LocalNetworks, WatchLocalNetworks, WatchNames
+from gatepost.model.process import Handler, LocalNetworks, WatchLocalNetworks, WatchNames
 from gatepost.model.resolver import NameView
 from gatepost.model.resource import Level, Notice, Resource
 from gatepost.net.dns_resolver import Desk
@@ -57,6 +57,8 @@ class PeerApiService:
         """Serve as `resources` say, at this node's addresses in the mesh. Never waits."""
         all_of_them = tuple(resources)
         self.names.replace(all_of_them)
+        handlers = (r for r in all_of_them if isinstance(r, Handler) and r.surface == "peer")
+        self._server.handlers = {handler.path: handler for handler in handlers}
         self._server.answer = self.names.answer if self.names.is_wanted else None
         if self._expiry is None:
             self._expiry = self._tasks.spawn(self._expire(), "learned names")

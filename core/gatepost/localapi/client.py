@@ -25,6 +25,7 @@ from gatepost.model.status import (
     WhyDocument,
 )
 from gatepost.model.surroundings import SurroundingsDocument
+from gatepost.model.wake import WakeDocument, WakeRequestDocument
 
 DEFAULT_SOCKET = Path("/run/gatepost/gatepostd.sock")
 _MARGIN = 5.0  # seconds more than the daemon may take for a request with its own limit
@@ -106,6 +107,9 @@ class NodeClient:
 
     def plain_wireguard(self) -> PlainWireGuardDocument:
         return self._connection.ask("GET", "/v1/plain-wireguard", PlainWireGuardDocument)
+
+    def wake(self, request: WakeRequestDocument) -> WakeDocument:
+        return self._connection.ask("POST", "/v1/wake", WakeDocument, body=request)
 
     def return_path(self, target: str, seconds: float) -> ReturnPathDocument:
         query = {"target": target, "timeout": f"{seconds:g}"}

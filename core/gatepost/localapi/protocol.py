@@ -28,6 +28,7 @@ from gatepost.model.status import (
     WhyDocument,
 )
 from gatepost.model.surroundings import SurroundingsDocument
+from gatepost.model.wake import WakeDocument, WakeRequestDocument
 
 
 class NodeApi(Protocol):
@@ -109,6 +110,13 @@ class NodeApi(Protocol):
 
     async def plain_wireguard(self) -> PlainWireGuardDocument:
         """Describe this box's end for machines with the stock app, and those machines."""
+        ...
+
+    async def wake(self, request: WakeRequestDocument) -> WakeDocument:
+        """Wake a machine at this site, or have the box of another site do so.
+
+        Raise RefusedError if that box or the policy says no.
+        """
         ...
 
     async def return_path(self, target: str, seconds: float) -> ReturnPathDocument:

@@ -15,6 +15,7 @@ from gatepost.localapi.listen import LocalServer, only_members, serve_local
 from gatepost.localapi.protocol import NodeApi
 from gatepost.localapi.router import Answer, Call, Guard, Route, Router
 from gatepost.model.status import PingKind, PluginRequest, ProviderRequest, UpRequest
+from gatepost.model.wake import WakeRequestDocument
 
 PING_DEFAULT = 5.0  # seconds
 PING_MOST = 60.0  # seconds
@@ -53,6 +54,7 @@ def node_router(api: NodeApi, guard: Guard) -> Router:
             Route("GET", "/v1/surroundings", routes.surroundings),
             Route("GET", "/v1/plain-wireguard", routes.plain_wireguard),
             Route("POST", "/v1/return-path", routes.return_path),
+            Route("POST", "/v1/wake", routes.wake),
         ),
         guard,
     )
@@ -118,6 +120,9 @@ class _Routes:
 
     async def plain_wireguard(self, _call: Call) -> Answer:
         return await self._api.plain_wireguard()
+
+    async def wake(self, call: Call) -> Answer:
+        return await self._api.wake(call.body(WakeRequestDocument))
 
     async def return_path(self, call: Call) -> Answer:
         seconds = call.seconds("timeout", PING_DEFAULT, PING_MOST)

@@ -54,7 +54,11 @@ class Service(Resource):
 
 @dataclass(frozen=True, slots=True)
 class Handler(Resource):
-    """One URL of an HTTP surface."""
+    """One URL of an HTTP surface: the body of a POST in, the body of the answer out.
+
+    At the surface "peer" only peers ask, and only those to whom the policy grants the
+    capability; None is every peer. What `serve` raises of `GatepostError` is told to them.
+    """
 
     identity: ClassVar = ("surface", "path")
     surface: Literal["peer", "local"]

@@ -2,6 +2,7 @@
 
     GET /            what this is
     /dns-query       questions for names (RFC 8484), see `gatepost.sessions.doh_requests`
+    POST /...        handlers of plugins, each for peers that were granted its capability
 
 Nobody but peers gets an answer: of everybody else the connection is closed unread.
 Source: protocol document 5.
@@ -12,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from gatepost.errors import Malformed
+from gatepost.errors import GatepostError, Malformed
 from gatepost.model.netmap import IPAddress, NetMap, Node
+from gatepost.model.process import Handler
 from gatepost.net.http_server import HttpServer, Limits, Peer, Request, Response, serve
 from gatepost.sessions.doh_requests import (
     CONTENT_TYPE,
@@ -37,6 +39,7 @@ PATIENCE = 6.0  # seconds for an answer; what asks gives up after five to ten
 _IP_FREEBIND = 15  # Linux: bind an address that is not there yet
 _BACKLOG = 128
 _TEXT = "text/plain; charset=utf-8"
+_JSON = "application/json"
 # A browser must make nothing of what it gets here.
 _HARDENED = (
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
@@ -55,6 +58,7 @@ class PeerApiServer:
 
     netmap: NetMap | None = None
     answer: Answer | None = None
+    handlers: Mapping[str, Handler] = field(default_factory=dict[str, Handler])  # by path
 
     async def serve(self, sockets: Sequence[socket.socket]) -> HttpServer:
         """Serve on bound sockets until the server that is returned is closed."""
@@ -75,6 +79,8 @@ class PeerApiServer:
     async def _route(self, netmap: NetMap, peer: Node, request: Request) -> Response:
         if request.path == "/dns-query":
             return await self._names(netmap, peer, request)
+        if handler := self.handlers.get(request.path):
+            return await _handled(handler, netmap, peer, request)
         if request.path != "/":
             return _text(HTTPStatus.NOT_FOUND, f"{request.path} is not offered here")
         if request.method not in {"GET", "HEAD"}:
@@ -96,6 +102,26 @@ class PeerApiServer:
             return _text(HTTPStatus.BAD_REQUEST, str(error))
         except TimeoutError:
             return _text(HTTPStatus.GATEWAY_TIMEOUT, "no name server answered in time")
+
+
+async def _handled(handler: Handler, netmap: NetMap, peer: Node, request: Request) -> Response:
+    """Let a plugin answer, if the policy granted the peer what it takes."""
+    needed = handler.capability
+    if needed is not None and not netmap.may(peer, needed):
+        return _text(HTTPStatus.FORBIDDEN, f"the policy does not grant you {needed} here")
+    if request.method != "POST":
+        return _text(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.method} is not offered here")
+    try:
+        async with asyncio.timeout(PATIENCE):
+            body = await handler.serve(request.body)
+    except GatepostError as error:
+        return _text(HTTPStatus.BAD_REQUEST, str(error))
+    except TimeoutError:
+        return _text(HTTPStatus.GATEWAY_TIMEOUT, "no answer in time")
+    except Exception:  # a stranger's code
+        log.exception("peer API: %s", handler.path)
+        return _text(HTTPStatus.INTERNAL_SERVER_ERROR, "this failed here; the log says why")
+    return Response(body=body, content_type=_JSON, headers=_HARDENED)
 
 
 async def _answered(answer: Answer, peer: Node, request: Request) -> Response:

@@ -40,6 +40,7 @@ from gatepost.model.status import (
     WireGuardDocument,
 )
 from gatepost.model.surroundings import SurroundingsDocument
+from gatepost.model.wake import WakeDocument, WakeRequestDocument
 from gatepost.testing.fake_around import AROUND
 from gatepost.testing.fake_guests import PLAIN_WIREGUARD, fake_guests
 
@@ -363,6 +364,14 @@ class FakeNode:
         """Say what the settings of plain-wireguard hold; without networks it is not ready."""
         fields = self.installed["plain-wireguard"].fields
         return fake_guests({field.name: field.value for field in fields})
+
+    async def wake(self, request: WakeRequestDocument) -> WakeDocument:
+        """Know "nas" here and at "far"; the others wake nobody."""
+        if request.site and request.site != "far":
+            raise RefusedError(f"{request.site} wakes nobody", hint="grant it")
+        if request.target != "nas":
+            raise SettingsError(f"no machine here is called {request.target!r}")
+        return WakeDocument(site=request.site, mac="00:11:22:33:44:55", links=("lan0",))
 
     async def return_path(self, target: str, seconds: float) -> ReturnPathDocument:
         """Say that 10.1.0.20 sends answers back, 10.1.0.30 elsewhere, and nobody else is there."""

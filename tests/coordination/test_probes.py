@@ -36,10 +36,10 @@ GOOD = write_json(PingResponse(type="TSMP"))
 
 @dataclass(slots=True)
 class Nodes:
-    """The connected nodes; they answer what they can, by what `dead` says."""
+    """The connected nodes. Who is dead shows signs of life, but neither reaches nor is reached."""
 
     connected_ids: frozenset[int] = frozenset({ONE, OTHER, USER, PHONE})
-    dead: set[str] = field(default_factory=set[str])  # addresses
+    dead: set[str] = field(default_factory=set[str])  # addresses that nobody reaches
     asked: list[tuple[int, PingRequest]] = field(default_factory=list[tuple[int, PingRequest]])
 
     def ask(self, node_id: int, question: PingRequest) -> None:
@@ -59,9 +59,8 @@ class Bed:
             self.now += STEP
             self.probes.step()
             for node_id, question in self.nodes.asked[:]:
-                if question.ip not in self.nodes.dead and f"control {node_id}" not in (
-                    self.nodes.dead if not question.types else ()
-                ):
+                involved = {question.ip, self.address(node_id) if question.types else ""}
+                if not involved & self.nodes.dead:
                     self.probes.answer(token_of(question), self.machine(node_id), GOOD)
             self.nodes.asked.clear()
 
@@ -132,7 +131,19 @@ async def test_somebody_who_is_no_carrier_pings_and_the_carriers_show_a_sign(
             (OTHER, "", ""),
             (USER, "TSMP", it.address(ONE)),
             (USER, "TSMP", it.address(OTHER)),
+            # Nobody has reached them so far, so they are asked to try it, too.
+            (ONE, "TSMP", it.address(USER)),
+            (OTHER, "TSMP", it.address(USER)),
         }
+
+
+async def test_a_carrier_that_is_reached_need_not_ping(tmp_path: Path) -> None:
+    async with bed(tmp_path / "db") as it:
+        it.pass_time(3)
+        it.now += STEP
+        it.probes.step()
+
+        assert {i for i, q in it.nodes.asked if q.types} == {USER}
 
 
 async def test_a_phone_is_asked_only_if_nobody_else_can_be(tmp_path: Path) -> None:
@@ -205,7 +216,7 @@ async def test_an_error_is_an_answer_but_no_sign_of_life(tmp_path: Path) -> None
             it.now += STEP
             it.probes.step()
             for node_id, question in it.nodes.asked:
-                is_lost = question.ip == it.address(ONE)
+                is_lost = question.types and it.address(ONE) in {question.ip, it.address(node_id)}
                 body = bad if is_lost else GOOD
                 assert it.probes.answer(token_of(question), it.machine(node_id), body)
             it.nodes.asked.clear()

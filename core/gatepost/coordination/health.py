@@ -83,6 +83,10 @@ class Health:
         else:
             pulse.control = now
 
+    def answers(self, carrier: int, now: float) -> bool:
+        """Say whether it has answered through the data path just now."""
+        return self._pulses[carrier].is_fresh(now, by_data=True)
+
     def is_quiet(self, carrier: int, now: float) -> bool:
         """Say whether it has been silent in every way for so long that asking rarely is enough."""
         pulse = self._pulses[carrier]

@@ -4,6 +4,8 @@ Only prefixes that several nodes carry are of interest. Each second some nodes t
 no carriers themselves are asked to ping each carrier inside the tunnel (TSMP), so what
 is tried is the way that packets go; official clients do that too. Rivals are not asked
 about each other: they often share a LAN, and would reach a box whose uplink is gone.
+A carrier that is not reached is asked to ping those nodes itself: one that has just
+started has forgotten its WireGuard sessions, and others notice that only after 15 s.
 Each carrier is also asked for a sign of life on its control connection, which counts
 where nobody can try the data path. Source: protocol document 1.13 and 7.3.
 """
@@ -45,11 +47,12 @@ class Asks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """`observer` is who was asked about `carrier`; the carrier itself on its control connection."""
+    """`asked` is a node and its machine; `by_data` False is a sign of life of the carrier."""
 
     carrier: int
-    observer: int
+    asked: int
     machine: MachinePublic
+    by_data: bool
 
 
 class Probes:
@@ -108,36 +111,44 @@ class Probes:
         question = self._open.get(token)
         if question is None or question.machine != machine:
             return False
-        is_control = question.observer == question.carrier
-        said = PingResponse() if is_control else read_json(body, PingResponse)
+        said = read_json(body, PingResponse) if question.by_data else PingResponse()
         del self._open[token]
         if said.err:
-            log.debug("node %d about %d: %s", question.observer, question.carrier, said.err)
+            log.debug("node %d about %d: %s", question.asked, question.carrier, said.err)
             return True
         now = self._clock()
-        self._health.heard(question.carrier, now, by_data=not is_control)
-        if not is_control:
-            self._useful[question.observer] = now
+        self._health.heard(question.carrier, now, by_data=question.by_data)
+        if question.by_data:
+            self._useful[question.asked] = now
         return True
 
     def _ask_about(self, carrier: int, world: World) -> None:
-        self._put(carrier, carrier, world, "")
+        self._put(carrier, carrier, None, world)
+        is_heard = self._health.answers(carrier, self._clock())
         for observer in self._observers(carrier, world):
-            self._put(carrier, observer, world, "TSMP")
+            self._put(carrier, observer, carrier, world)
+            if not is_heard:
+                self._put(carrier, carrier, observer, world)
 
-    def _put(self, carrier: int, observer: int, world: World, kind: str) -> None:
-        token = self._token()
-        self._open[token] = _Question(carrier, observer, world.nodes[observer].record.machine)
+    def _put(self, carrier: int, asked: int, target: int | None, world: World) -> None:
+        """Ask a node about a carrier: to ping a target, or for a sign of life."""
+        token, by_data = self._token(), target is not None
+        machine = world.nodes[asked].record.machine
+        self._open[token] = _Question(carrier, asked, machine, by_data)
         while len(self._open) > MOST_OPEN:
             self._open.popitem(last=False)
-        address = str(self._address(carrier, observer, world)) if kind else ""
-        question = PingRequest(url=self._url + token, url_is_noise=True, types=kind, ip=address)
-        self._streams.ask(observer, question)
+        question = PingRequest(
+            url=self._url + token,
+            url_is_noise=True,
+            types="TSMP" if by_data else "",
+            ip="" if target is None else self._address(target, asked, world),
+        )
+        self._streams.ask(asked, question)
 
-    def _address(self, carrier: int, observer: int, world: World) -> object:
+    def _address(self, target: int, asked: int, world: World) -> str:
         without_ipv4 = world.rights.compiled.attributes.without_ipv4
-        v4, v6 = world.nodes[carrier].record.addresses
-        return v6 if (without_ipv4 >> carrier | without_ipv4 >> observer) & 1 else v4
+        v4, v6 = world.nodes[target].record.addresses
+        return str(v6 if (without_ipv4 >> target | without_ipv4 >> asked) & 1 else v4)
 
     def _observers(self, carrier: int, world: World) -> tuple[int, ...]:
         """Choose who is asked: those who had answers last, and one more in turn."""

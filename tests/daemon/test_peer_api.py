@@ -15,7 +15,7 @@ from tests.net.waiting import eventually
 
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.learned_names_file import STATE
-from gatepost.daemon.peer_api import NamesProbe, PeerApiService, make_peer_api
+from gatepost.daemon.peer_api import PeerApiService, make_peer_api
 from gatepost.daemon.store import Store
 from gatepost.model.names import NameServer
 from gatepost.model.peer_api import AnswerPeers, PeerApi, WatchPeerApi
@@ -142,7 +142,7 @@ async def test_what_was_learned_is_observed_before_anybody_asks(bed: Bed) -> Non
         watch = WatchNames("wiki.example")
 
         assert bed.inputs.observed.get(watch, frozenset()) == {ip_address("203.0.113.1")}
-        assert await NamesProbe(service.names).ask(watch) == {ip_address("203.0.113.1")}
+        assert service.names.learned.known("wiki.example") == {ip_address("203.0.113.1")}
 
 
 async def test_a_broken_file_of_learned_names_is_no_obstacle(bed: Bed) -> None:

@@ -55,6 +55,7 @@ class World:
             attached=lambda: (ip_network("198.51.100.0/24"),),
             now=lambda: self.now,
             save=self.saved.append,
+            head_start=0.0,
         )
         self.settle()
 
@@ -206,6 +207,17 @@ async def test_after_a_restart_everything_is_known_again() -> None:
     async with asyncio.timeout(0.9):
         assert await after.told("wiki.example") == (ONE,)
     assert after.announced == 0
+
+
+async def test_a_domain_that_is_wanted_again_is_observed_again() -> None:
+    world = World({"wiki.example": (ONE,)})
+    async with asyncio.TaskGroup() as group:
+        await held_until(world, group.create_task(world.told("wiki.example")))
+    world.subject.replace([])
+    world.observed.clear()
+    world.subject.replace(world.wishes())
+
+    assert world.observed == {WatchNames("wiki.example"): {ip_address(ONE)}}
 
 
 async def test_what_is_no_query_is_refused() -> None:

@@ -31,8 +31,9 @@ def make_mesh(*connectors: str, is_connector: bool = True) -> Compiled:
 
 
 @pytest.mark.parametrize(
-    ("named", "found"), [(("tag:web",), [CONNECTOR]), (("*",), [CONNECTOR]), (("tag:db",), []), ((), [])]
-)  # fmt: skip
+    ("named", "found"),
+    [(("tag:web",), [CONNECTOR]), (("*",), [CONNECTOR]), (("tag:db",), []), ((), [])],
+)
 def test_a_connector_says_so_and_is_named(named: tuple[str, ...], found: list[int]) -> None:
     assert list(bits(make_mesh(*named).connectors)) == found
     assert list(bits(make_mesh(*named, is_connector=False).connectors)) == []

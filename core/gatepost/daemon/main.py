@@ -33,7 +33,7 @@ from gatepost.daemon.netcheck import check_network
 from gatepost.daemon.node import Node
 from gatepost.daemon.observer import Observer
 from gatepost.daemon.options import Options, read_options
-from gatepost.daemon.peer_api import NamesProbe, PeerApiService, make_peer_api
+from gatepost.daemon.peer_api import PeerApiService, make_peer_api
 from gatepost.daemon.ping_request import TsmpPing
 from gatepost.daemon.probes import (
     FACTS,
@@ -157,7 +157,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     providers = make_providers(store, wireguard, inputs, lambda: in_force.box)
     probes = (
         *own_probes(netlink, surroundings), ProviderProbe(providers), TunnelKeyProbe(store),
-        NamesProbe(peer_api.names), HostServersProbe(names.host), *plugins.probes()
+        HostServersProbe(names.host), *plugins.probes()
     )  # fmt: skip
     observer = Observer(inputs, probes, time.monotonic)
     wishes = Wishes(

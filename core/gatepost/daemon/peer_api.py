@@ -7,7 +7,6 @@ import errno
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.learned_names_file import LearnedNamesFile
@@ -17,7 +16,7 @@ from gatepost.daemon.store import Store
 from gatepost.model.netmap import IPAddress, NetMap
 from gatepost.model.observed import Watch
 from gatepost.model.peer_api import MOST_TRIES, PeerApi, WatchPeerApi
-from gatepost.model.process import Handler, LocalNetworks, WatchLocalNetworks, WatchNames
+from gatepost.model.process import Handler, LocalNetworks, WatchLocalNetworks
 from gatepost.model.resolver import NameView
 from gatepost.model.resource import Level, Notice, Resource
 from gatepost.net.dns_resolver import Desk
@@ -57,9 +56,9 @@ class PeerApiService:
         """Serve as `resources` say, at this node's addresses in the mesh. Never waits."""
         all_of_them = tuple(resources)
         self.names.replace(all_of_them)
+        self._server.answer = self.names.answer if self.names.is_wanted else None
         handlers = (r for r in all_of_them if isinstance(r, Handler) and r.surface == "peer")
         self._server.handlers = {handler.path: handler for handler in handlers}
-        self._server.answer = self.names.answer if self.names.is_wanted else None
         if self._expiry is None:
             self._expiry = self._tasks.spawn(self._expire(), "learned names")
         wanted = next((r for r in all_of_them if isinstance(r, PeerApi)), None)
@@ -137,14 +136,3 @@ def make_peer_api(
     )
     keeper.load(learning)
     return PeerApiService(names=learning, publish=inputs.answer_one, file=keeper)
-
-
-@dataclass(frozen=True, slots=True)
-class NamesProbe:
-    """Answers what is known of a domain."""
-
-    names: PeerNames
-    answers: type[Watch[Any]] = WatchNames
-
-    async def ask(self, watch: Watch[Any]) -> object:
-        return self.names.learned.known(cast(WatchNames, watch).domain)  # `answers` says so

@@ -31,6 +31,7 @@ from gatepost.sessions.unroutable import relay_addresses, why_not
 log = logging.getLogger(__name__)
 
 LONGEST_HOLD = 1.0  # seconds that an answer waits for its routes
+HEAD_START = 0.05  # seconds that peers have for putting a route into their kernels
 LARGEST = 65535  # bytes of an answer
 MOST_WITHHELD = 20  # names that are remembered because nothing of their answer could be told
 
@@ -55,6 +56,7 @@ class PeerNames:
     now: Callable[[], float]
     save: Callable[[bytes], None]
     longest_hold: float = LONGEST_HOLD
+    head_start: float = HEAD_START
     learned: LearnedNames = field(default_factory=LearnedNames)
     _suffixes: frozenset[str] = frozenset()
     _advertised: frozenset[IPNetwork] = frozenset()
@@ -71,7 +73,11 @@ class PeerNames:
         all_of_them = tuple(resources)
         self._suffixes = frozenset(r.suffix for r in all_of_them if isinstance(r, AnswerPeers))
         self._advertised = frozenset(r.prefix for r in all_of_them if isinstance(r, Advertise))
+        before = frozenset(self.learned.domains)
         self.learned.want(r for r in all_of_them if isinstance(r, LearnNames))
+        for domain in frozenset(self.learned.domains) - before:
+            if self.learned.known(domain):  # nobody watched it meanwhile
+                self._publish(domain)
         self._wake()
 
     def set_netmap(self, netmap: NetMap | None) -> None:
@@ -139,7 +145,8 @@ class PeerNames:
             self._publish_all(found.chain)
             self.announce()
             self.save(self.learned.dump())
-        await self._hold(lesson.new)
+        if lesson.new:
+            await self._hold(lesson.new)
         if lesson.given == found.addresses:
             return answer
         return found.with_addresses(lesson.given, LARGEST)
@@ -164,12 +171,17 @@ class PeerNames:
         self.publish(WatchNames(domain), self.learned.known(domain))
 
     async def _hold(self, addresses: frozenset[IPAddress]) -> None:
-        """Wait until all are routes, but not for long: without an approval they never are."""
+        """Wait until all are routes, here and at peers.
+
+        Not for long: without an approval they never are. Peers hear of an approval when we do,
+        and need about as long to tell their kernels.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(self.longest_hold):
                 while not self._are_routes(addresses):
                     self._moved.clear()
                     await self._moved.wait()
+                await asyncio.sleep(self.head_start)
 
     def _are_routes(self, addresses: frozenset[IPAddress]) -> bool:
         return all(_is_in(a, self._allowed) and _is_in(a, self._advertised) for a in addresses)

@@ -6,6 +6,8 @@ connector, by HTTP inside the tunnel, and what b learns becomes routes through b
 
 from __future__ import annotations
 
+import os
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ from gatepost.testing.topology import Nat
 NATS = {"a": Nat.NONE, "b": Nat.NONE, "c": Nat.NONE}
 RESOLVER = "100.100.100.100"
 PRESET = "203.0.113.128/28"
-SOON = 0.2  # seconds from a question to its route
+SOON = 0.2  # seconds from a question to its route, on a machine with nothing else to do
 MOST_OF_NAME = 64  # addresses of one name that may become routes
 BIG_NAME = "big.example"
 BIG = tuple(str(IPv4Address("20.1.0.1") + n) for n in range(5000))
@@ -42,6 +44,7 @@ NAMES = {
     "preset.example": ("203.0.113.130",),
     "elsewhere.example": ("203.0.113.99",),
 }
+MORE = {f"n{n}.apps.example": (f"203.0.113.{100 + n}",) for n in range(7)}
 POLICY = {
     "tagOwners": {"tag:connector": ["autogroup:admin"], "tag:guest": ["autogroup:admin"]},
     "acls": [
@@ -96,7 +99,7 @@ def run(tell: Tell) -> Iterator[Row]:
 
 def _build(lab: Lab, tell: Tell) -> Stage:
     internet = AppInternet(lab.topology.internet, lab.directory / "zone.json")
-    internet.start(NAMES)
+    internet.start({**NAMES, **MORE})
     internet.tell({BIG_NAME: BIG})
     start(lab, say=tell)
     boxes = lab.boxes
@@ -139,6 +142,7 @@ def _join(lab: Lab, box: Box, tags: tuple[str, ...]) -> None:
 
 def _by_name(stage: Stage) -> Iterator[Row]:
     v4, v6 = (str(a) for a in (stage.connector.site.public_v4, stage.connector.site.public_v6))
+    took = list[float]()
     for name, kind, where, seen_as in (
         ("wiki.example", "A", "203.0.113.80", v4),
         ("wiki.example", "AAAA", "2001:db8:80::1", v6),
@@ -148,12 +152,22 @@ def _by_name(stage: Stage) -> Iterator[Row]:
         began = time.monotonic()
         answer = dig(stage.user, name, kind)
         yield expect(f"{name} {kind} at box a", where, answer[-1] if answer else "nothing")
-        took = _until_route(stage.user, where, began)
-        yield at_most(f"from the question to the route to {where}", patient(SOON), took, "s")
+        took.append(_until_route(stage.user, where, began))
         seen = stage.internet.ask_web(stage.user.site.box, where)
         yield expect(f"the web host at {where} sees", seen_as, seen)
+    for name, (where,) in MORE.items():
+        began = time.monotonic()
+        dig(stage.user, name)
+        took.append(_until_route(stage.user, where, began))
+    shown = f"from a question to its route, median of {len(took)}"
+    yield at_most(shown, patient(SOON) * _busyness(), statistics.median(took), "s")
     seen = stage.internet.ask_web(stage.user.site.box, "203.0.113.130")
     yield expect(f"through the preset route {PRESET} a web host sees", v4, seen)
+
+
+def _busyness() -> float:
+    """Return how many processes want each processor of this machine, at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def _others(stage: Stage) -> Iterator[Row]:

@@ -26,7 +26,7 @@ class Wire:
         self.held = 0
         self.client: Client | None = None
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
         self.writes += 1
         self.room -= 1

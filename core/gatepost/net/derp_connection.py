@@ -95,7 +95,7 @@ class DerpConnection:
             self.data_received(rest)
 
     # --- the relay's side -----------------------------------------------------
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         if not self._copies:
             self._transport.write(data)
         elif not self._transport.is_closing():  # asyncio's complains

@@ -76,7 +76,7 @@ class DerpLink(asyncio.Protocol):
         """Send the request, now that the server is known to be the right one."""
         self.write(self._session.begin(fast=fast))
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 

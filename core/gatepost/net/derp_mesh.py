@@ -82,7 +82,7 @@ class MeshLink:
         log.info("mesh: %s is this server itself", self._node.host)
 
     # --- `Output` of what is forwarded ------------------------------------------
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._link is not None:
             self._link.write(data)
 

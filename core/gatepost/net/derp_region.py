@@ -140,7 +140,7 @@ class RegionClient:
             self.close("not used any more")
 
     # --- `Output` of the outbox -----------------------------------------------------
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._link is not None:
             self._link.write(data)
 

@@ -19,7 +19,7 @@ from gatepost.wire.derp_batch import is_disco, split
 class Output(Protocol):
     """The way to one client."""
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take all of `data` before returning: the memory is used again."""
         ...
 
@@ -58,7 +58,7 @@ class Outbox:
         self._limits = limits
         self._direct = limits.direct
         self._gather_limit = limits.gather
-        self._pending: list[bytes] = []
+        self._pending: list[bytes | bytearray] = []
         self._pending_octets = 0
         self._pending_packets = 0
         self._queue: deque[bytes] = deque()
@@ -81,16 +81,23 @@ class Outbox:
             self._enqueue(run)
             return False
         size = len(run)
-        pending = self._pending
-        if not pending and size >= self._direct:
+        if not self._pending and size >= self._direct:
             self.packets += packets
             self.octets += size
             self._output.write(run)
             return False
-        pending.append(bytes(run))
+        return self.gather(bytes(run), packets)
+
+    def gather(self, run: bytes | bytearray, packets: int) -> bool:
+        """Send whole packets with others of this turn, as `put` does; nobody may change `run`."""
+        if self.blocked_since is not None:
+            self._enqueue(run)
+            return False
+        pending = self._pending
+        pending.append(run)
         self._pending_packets += packets
-        self._pending_octets += size
-        if self._pending_octets >= self._gather_limit:
+        self._pending_octets = octets = self._pending_octets + len(run)
+        if octets >= self._gather_limit:
             self.flush()
             return False
         return len(pending) == 1
@@ -164,7 +171,7 @@ class Outbox:
         self.octets += octets
         return taken
 
-    def _enqueue(self, run: bytes | memoryview) -> None:
+    def _enqueue(self, run: bytes | bytearray | memoryview) -> None:
         for frame in split(run):
             if is_disco(frame):
                 self._enqueue_urgent(frame)

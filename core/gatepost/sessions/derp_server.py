@@ -129,7 +129,7 @@ class Relay:
         if client.contested and batch.used:
             self._note_speaker(client)
         if batch.runs:
-            self._route(client, memoryview(buffer), batch.runs, now)
+            self._route(client, buffer, batch.runs, now)
             self._gathered += batch.used
             if self._gathered >= self._limits.gather:
                 self.flush()
@@ -137,22 +137,31 @@ class Relay:
             self._on_frame(client, frame, now)
         return batch.used
 
-    def _route(self, client: Client, view: memoryview, runs: list[Run], now: float) -> None:
+    def _route(self, client: Client, buffer: bytearray, runs: list[Run], now: float) -> None:
+        """Give each run to its destination; in a mesh one has a single packet, so this is short."""
         find, reached, unflushed = self._active.get, client.reached, self._unflushed
+        direct = self._limits.outbox.direct
+        received = octets = 0
         for key, start, stop, packets in runs:
-            client.packets += packets
-            client.octets += stop - start
+            received += packets
+            octets += stop - start
             destination = find(key)
             if destination is None:
-                self._route_away(client, view[start:stop], key, packets, now)
+                self._route_away(client, memoryview(buffer)[start:stop], key, packets, now)
                 continue
             if key not in reached and len(reached) < self._limits.remembered:
                 reached.add(key)
             outbox = destination.outbox
-            if outbox.put(view[start:stop], packets):
+            if (
+                outbox.gather(buffer[start:stop], packets)
+                if stop - start < direct
+                else outbox.put(memoryview(buffer)[start:stop], packets)
+            ):
                 if not unflushed:
                     self._wake()
                 unflushed.append(outbox)
+        client.packets += received
+        client.octets += octets
 
     def _route_away(
         self, client: Client, run: memoryview, key: bytes, packets: int, now: float

@@ -134,7 +134,7 @@ def forwarded(run: memoryview, destination: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def split(run: bytes | memoryview) -> list[bytes]:
+def split(run: bytes | bytearray | memoryview) -> list[bytes]:
     """Copy whole frames out of a run, one by one."""
     frames: list[bytes] = []
     offset = 0

@@ -188,3 +188,36 @@ def test_a_file_that_somebody_else_writes_is_taken_again_and_theirs_comes_back(b
 
     assert theirs == "nameserver 192.0.2.77\n"
     assert await_file(box, lambda text: V4 in text) == before
+
+
+def test_a_host_of_the_lan_may_ask_where_the_box_lets_it_and_nobody_else(bed: Bed) -> None:
+    box, site, other = bed.box, bed.box.site, bed.lab.boxes["b"].site
+    blocked = box.directory / "blocked"
+    blocked.write_text("0.0.0.0 ads.example\n")
+    here = str(site.lan_v4[1])
+    name, addresses = peer(bed)
+    before = dig(site.host, f"@{here}", name)
+    settings: dict[str, str | int | float | bool | list[str] | None] = {
+        "block-lists": [str(blocked)]
+    }
+    box.client.change_plugin("lan-dns", PluginRequest(enabled=True, settings=settings))
+    found = wait_for(
+        lambda: text if "status:" in (text := dig(site.host, f"@{here}", name)) else None,
+        seconds=15,
+        otherwise=box.daemon.tail,
+    )
+    wait_for(
+        lambda: "192.0.2.1" not in dig(site.host, f"@{here}", "www.ads.example") or None,
+        seconds=15,
+        otherwise=box.daemon.tail,
+    )
+    outside = dig(site.host, f"@{here}", "www.example.org", "+tcp")
+    far = dig(other.host, f"@{here}", name)
+    is_reached = other.host.attempt("ping", "-c1", "-W3", here).returncode == 0
+    box.client.change_plugin("lan-dns", PluginRequest(enabled=False))
+
+    assert "status:" not in before
+    assert addresses[0] in found
+    assert "192.0.2.1" in outside
+    assert is_reached
+    assert "status:" not in far

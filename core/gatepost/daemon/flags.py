@@ -12,6 +12,7 @@ from gatepost.model.status import UpRequest
 ROUTER = "subnet-router"  # the plugin behind --advertise-routes and --snat-subnet-routes
 RELAY = "peer-relay"  # the plugin behind --relay-server-port
 EXIT = "exit-node"  # the plugin behind --exit-node and --advertise-exit-node
+CONNECTOR = "app-connector"  # the plugin behind --advertise-connector
 NAMES = "magic-dns"  # the plugin behind --accept-dns
 MESH = "mesh"  # the plugin behind --accept-routes
 
@@ -35,6 +36,7 @@ def flags_of(box: BoxSettings, values: Values) -> UpRequest:
         relay_server_port=cast(int, relay["port"]) if is_relay else None,  # as the plugin says
         relay_server_static_endpoints=_texts(relay["static-endpoints"]) if is_relay else None,
         advertise_exit_node=bool(exits["offer"]) and may_exit,
+        advertise_connector=CONNECTOR in box.enabled,
         exit_node=str(exits["use"]) if may_exit else "",
         exit_node_allow_lan_access=bool(exits["allow-lan"]),
     )
@@ -66,6 +68,7 @@ def edits(request: UpRequest) -> tuple[Edit, ...]:
         ROUTER: _router_values(request),
         RELAY: _relay_values(request),
         EXIT: _exit_values(request),
+        CONNECTOR: _connector_values(request),
     }
     tables = ((("node",), node), *((("plugins", name), v) for name, v in plugins.items()))
     return tuple(Edit(table=table, values=values) for table, values in tables if values)
@@ -98,6 +101,10 @@ def _relay_values(request: UpRequest) -> dict[str, Plain]:
     if request.relay_server_static_endpoints is not None:
         found["static-endpoints"] = list(request.relay_server_static_endpoints)
     return found
+
+
+def _connector_values(request: UpRequest) -> dict[str, Plain]:
+    return {} if request.advertise_connector is None else {"enabled": request.advertise_connector}
 
 
 def _exit_values(request: UpRequest) -> dict[str, Plain]:

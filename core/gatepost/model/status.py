@@ -339,6 +339,7 @@ class UpRequest(Document, frozen=True, kw_only=True):
     relay_server_port: int | None = None
     relay_server_static_endpoints: tuple[str, ...] | None = None
     advertise_exit_node: bool | None = None
+    advertise_connector: bool | None = None
     exit_node: str | None = None
     exit_node_allow_lan_access: bool | None = None
     force_reauth: bool = False

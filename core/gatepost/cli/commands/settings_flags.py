@@ -65,6 +65,7 @@ _FLAGS: tuple[Callable[[Any], Any], ...] = (  # Any: decorators of whatever func
         help='Addresses with ports that lead to the relay too; "" for none.',
     ),
     _switch("--advertise-exit-node", "Let others go out to the internet through this node."),
+    _switch("--advertise-connector", "Carry traffic to apps that the policy knows by name."),
     click.option("--exit-node", help='Go out through this node (name or address); "" for none.'),
     _switch("--exit-node-allow-lan-access", "Reach the local networks in spite of an exit node."),
 )

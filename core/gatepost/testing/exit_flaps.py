@@ -13,7 +13,7 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -129,7 +129,7 @@ class Flaps:
 
 
 @contextmanager
-def flapping_lab(user: str = "c", exits: tuple[str, str] = ("a", "b")) -> Iterator[Flaps]:
+def flapping_lab(user: str = "c", exits: tuple[str, str] = ("a", "b")) -> Generator[Flaps]:
     """Have three sites, two of which are exits for the third."""
     with bring_up({"a": Nat.NONE, "b": Nat.NONE, "c": Nat.NONE}) as lab:
         yield prepare(lab, lab.boxes[user], (lab.boxes[exits[0]], lab.boxes[exits[1]]))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from gatepost.model.keys import NodePrivate, PresharedKey
+from gatepost.testing.by_hand import kernel_has_wireguard
 from gatepost.testing.lab_mesh import Lab
 from gatepost.testing.netns import LabError, Machine, connect
 
@@ -61,7 +62,10 @@ def make_provider(lab: Lab) -> LabProvider:
     _plug_in(lab.topology.internet, machine)
     theirs, ours = NodePrivate(secrets.token_bytes(32)), NodePrivate(secrets.token_bytes(32))
     shared = PresharedKey(secrets.token_bytes(32))
-    machine.run("wireguard-go", "wg0")
+    if kernel_has_wireguard(machine):
+        machine.ip("link add wg0 type wireguard")
+    else:
+        machine.run("wireguard-go", "wg0")
     settings = f"""\
 [Interface]
 PrivateKey = {_text(theirs.raw)}

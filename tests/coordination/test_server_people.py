@@ -147,9 +147,10 @@ async def test_an_approved_route_leads_to_its_announcer(server: RunningServer) -
                 server.admin.change_node, "router", NodeRequest(approved_routes=("10.77.0.0/16",))
             )
 
-            told = await hear(stream, "10.77.0.0/16", 2)
+            told = await hear(stream, "PacketFilters", 2)
     assert document.announced_routes == document.approved_routes == ("10.77.0.0/16",)
-    assert told.packet_filters is not None
+    assert told.peers_changed is not None
+    assert "10.77.0.0/16" in (told.peers_changed[0].allowed_ips or ())
 
 
 def test_an_unknown_thing_is_named_with_the_way_out(server: RunningServer) -> None:

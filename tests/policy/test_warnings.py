@@ -123,11 +123,3 @@ def test_a_policy_without_oddities_has_no_warnings() -> None:
     ]
 
     assert codes(acl("group:all", "tag:web:80"), acl("*", "autogroup:internet:*"), ssh=ssh) == []
-
-
-def test_a_check_that_nobody_can_be_asked_for_is_told() -> None:
-    ssh: Plain = [
-        {"action": "check", "src": ["group:all"], "dst": ["autogroup:self"], "users": ["root"]}
-    ]
-
-    assert codes(acl("group:all", "tag:web:80"), ssh=ssh) == ["check-refused"]

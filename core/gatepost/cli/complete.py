@@ -69,5 +69,10 @@ def _registrations(session: Session, _context: click.Context) -> Iterable[str]:
     return (waiting.id for waiting in session.server.registrations())
 
 
+def _ssh_checks(session: Session, _context: click.Context) -> Iterable[str]:
+    return (waiting.id for waiting in session.server.ssh_checks())
+
+
 plugins, settings, peers = offer(_plugins), offer(_settings), offer(_peers)
 nodes, users, registrations = offer(_nodes), offer(_users), offer(_registrations)
+ssh_checks = offer(_ssh_checks)

@@ -9,8 +9,9 @@ from importlib.metadata import version
 import msgspec
 
 from gatepost.coordination.logins import Logins
-from gatepost.coordination.pages import login_page
+from gatepost.coordination.pages import check_page, login_page
 from gatepost.coordination.relay_guard import RelayGuard
+from gatepost.coordination.ssh_checks import SshChecks
 from gatepost.errors import Malformed
 from gatepost.model.keys import MachinePublic, NodePublic
 from gatepost.net.control_server import NoiseServer
@@ -36,12 +37,14 @@ class Front:
         self,
         guard: RelayGuard,
         logins: Logins,
+        checks: SshChecks,
         noise: NoiseServer,
         derp: DerpServer | None,
         public_key: MachinePublic,
     ) -> None:
         self._guard = guard
         self._logins = logins
+        self._checks = checks
         self._noise = noise
         self._derp = derp
         self._keys = write_json(ServerKeys(public_key=public_key))
@@ -61,6 +64,8 @@ class Front:
             return self._derp.handle(request)
         if request.path.startswith("/register/"):
             return login_page(self._logins.find(request.path.removeprefix("/register/")))
+        if request.path.startswith("/ssh/"):
+            return check_page(self._checks.find(request.path.removeprefix("/ssh/")))
         page = self._pages.get(request.path)
         if page is None:
             return _text(HTTPStatus.NOT_FOUND, f"there is no {request.path[:100]} here")

@@ -22,6 +22,8 @@ from gatepost.coordination.records import NodeRecord, PutNode, Records
 from gatepost.coordination.registrar import Caller, Registrar, TooManyError
 from gatepost.coordination.registration import check_version
 from gatepost.coordination.reports import updated
+from gatepost.coordination.ssh_actions import PATH as SSH_ACTION
+from gatepost.coordination.ssh_actions import SshActions
 from gatepost.coordination.stream import Streams
 from gatepost.errors import Malformed, RefusedError, StateError
 from gatepost.net.control_server import ControlRequest, ControlResponse
@@ -34,7 +36,7 @@ log = logging.getLogger(__name__)
 
 _FAREWELL = 90.0  # seconds; a client gives up a silent stream after 120
 _NOBODYS_ID = (1 << 53) - 1  # the largest that clients take; ids count up from 1
-_SSH_ACTION = "/machine/ssh/action/"
+_PREFIXES = (PING, SSH_ACTION)  # what follows them is for the handler
 _Handler = Callable[[ControlRequest], Awaitable[ControlResponse]]
 # Known to clients and not offered; a client copes with "not implemented".
 _LATER = ("/machine/set-dns", "/machine/id-token", "/machine/feature/query", "/machine/tka/",
@@ -51,6 +53,7 @@ class MachineApi:
         streams: Streams,
         messages: Messages,
         probes: Probes,
+        ssh: SshActions,
     ) -> None:
         self._ledger = ledger
         self._registrar = registrar
@@ -64,15 +67,15 @@ class MachineApi:
             ("POST", "/machine/update-health"): self._health,
             ("POST", PING): self._ping,
             ("HEAD", PING): self._ping,
+            ("GET", SSH_ACTION): ssh.answer,
         }
 
     async def handle(self, request: ControlRequest) -> ControlResponse:
         """Answer one request; errors of the asker become statuses here."""
-        is_answer = request.path.startswith(PING)
-        handler = self._handlers.get((request.method, PING if is_answer else request.path))
+        path = next((p for p in _PREFIXES if request.path.startswith(p)), request.path)
+        handler = self._handlers.get((request.method, path))
         if handler is None:
-            is_check = request.path.startswith(_SSH_ACTION)
-            return _refuse_check() if is_check else _unknown(request)
+            return _unknown(request)
         try:
             return await handler(request)
         except TooManyError as error:
@@ -191,16 +194,6 @@ async def _then_silence(frame: bytes, closed: asyncio.Event) -> AsyncGenerator[b
     with suppress(TimeoutError):
         async with asyncio.timeout(_FAREWELL):
             await closed.wait()
-
-
-def _refuse_check() -> ControlResponse:
-    """Refuse a sign-in for which the policy asks for a check, and say why to who tried.
-
-    Nobody can be asked to prove again who they are, so letting them in would
-    be wrong, and saying nothing would look like a fault of the network.
-    """
-    text = "the policy asks for a check, which this server does not offer: it takes action accept"
-    return ControlResponse(body=write_json({"reject": True, "message": f"# Gatepost: {text}\r\n"}))
 
 
 def _unknown(request: ControlRequest) -> ControlResponse:

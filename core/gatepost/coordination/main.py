@@ -117,14 +117,12 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
             login_url=lambda login_id: f"{settings.server_url}/register/{login_id}",
         )
 
-        noise = NoiseServer(
-            private, MachineApi(ledger, registrar, streams, messages, probes).handle
-        )
+        checks, ssh = _ssh(ledger, settings.server_url)
+        machines = MachineApi(ledger, registrar, streams, messages, probes, ssh)
+        noise = NoiseServer(private, machines.handle)
         stack.push_async_callback(noise.close)
         guard = RelayGuard(ledger)
-        relay = _relay(settings, directory, guard)
-        if relay is not None:
-            stack.push_async_callback(relay.close)
+        relay = _relay(settings, directory, guard, stack)
         derp = None if relay is None else relay.server
         front = Front(guard, logins, checks, noise, derp, private.public)
         for sockets, context in ((http, None), (https, certificate.context)):
@@ -142,6 +140,7 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
         more = (
             *PolicyApi(ledger, settings.policy_file).routes(),
             *NamesApi(ledger, settings.domain).routes(),
+            *SshCheckApi(checks).routes(),
             *(relay.routes() if relay else ()),
         )
         router = admin.router(only_members(os.getuid()), more)
@@ -156,6 +155,11 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
 
         _collect_rarely()
         await _serve_until_told(ledger, streams, probes, tick, settings, relay)
+
+
+def _ssh(ledger: Ledger, server_url: str) -> tuple[SshChecks, SshActions]:
+    checks = SshChecks(lambda: ledger.now, lambda: secrets.token_urlsafe(18))
+    return checks, SshActions(ledger, checks, lambda check_id: f"{server_url}/ssh/{check_id}")
 
 
 def _probes(ledger: Ledger, streams: Streams, settings: Settings) -> Probes:
@@ -180,10 +184,14 @@ def _collect_rarely() -> None:
     gc.set_threshold(*_COLLECT_AFTER)
 
 
-def _relay(settings: Settings, directory: Path, guard: RelayGuard) -> RelayService | None:
+def _relay(
+    settings: Settings, directory: Path, guard: RelayGuard, stack: AsyncExitStack
+) -> RelayService | None:
     if settings.derp is None:
         return None
-    return RelayService(derp_key(directory), guard.admit, settings.derp.relay)
+    relay = RelayService(derp_key(directory), guard.admit, settings.derp.relay)
+    stack.push_async_callback(relay.close)
+    return relay
 
 
 def _mesh(settings: Settings, pin: str) -> Mesh:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from gatepost.coordination.logins import Login
+from gatepost.coordination.ssh_checks import Check
 from gatepost.net.http_server import Response
 from gatepost.wire.hostinfo import Hostinfo
 
@@ -52,6 +53,35 @@ def _waiting(login: Login) -> str:
         "<p>NAME is the user who will own it. If nobody expects this machine, leave it: "
         "the login expires by itself, or is denied with</p>"
         f"<pre>{escape(f'gatepost admin registrations deny {login.id}')}</pre>"
+    )
+
+
+def check_page(check: Check | None) -> Response:
+    """Say how a sign-in over SSH goes on; an unknown one gets 404 and the way out."""
+    if check is None:
+        text = (
+            "<p>This sign-in is not known here: it has expired, or the server was started anew. "
+            "Sign in again.</p>"
+        )
+        return _page(404, "Unknown sign-in", text)
+    match check.verdict:
+        case "approved":
+            return _page(200, "Confirmed", "<p>The sign-in goes on. You can close this page.</p>")
+        case "denied":
+            return _page(200, "Denied", "<p>The administrator has denied this sign-in.</p>")
+        case "waiting":
+            return _page(200, "A sign-in must be confirmed", _unconfirmed(check))
+
+
+def _unconfirmed(check: Check) -> str:
+    return (
+        f"<p>Somebody at <b>{escape(check.source.label)}</b> signs in to "
+        f"<b>{escape(check.destination.label)}</b> as <b>{escape(check.login)}</b>, and the "
+        "policy wants to know that it is the right person.</p>"
+        "<p>On the coordination server, an administrator who knows that confirms it with</p>"
+        f"<pre>{escape(f'gatepost admin ssh-checks approve {check.id}')}</pre>"
+        "<p>or ends it with</p>"
+        f"<pre>{escape(f'gatepost admin ssh-checks deny {check.id}')}</pre>"
     )
 
 

@@ -23,6 +23,7 @@ from gatepost.coordination.registration import (
     decide,
 )
 from gatepost.coordination.reports import report_of
+from gatepost.coordination.waiting import first_of
 from gatepost.coordination.world import Node
 from gatepost.errors import Malformed, RefusedError, StateError
 from gatepost.model.keys import MachinePublic
@@ -130,7 +131,7 @@ class Registrar:
         login = self._logins.find(request.followup.rstrip("/").rpartition("/")[2])
         if login is None or login.machine != caller.machine:
             return
-        await _first_of(login.decided, caller.closed, LONGEST_WAIT)
+        await first_of(login.decided, caller.closed, LONGEST_WAIT)
         if login.verdict == "denied":
             raise RefusedError("the login was denied by the administrator")
 
@@ -170,12 +171,3 @@ class Registrar:
             ),
             machine_authorized=True,
         )
-
-
-async def _first_of(one: asyncio.Event, other: asyncio.Event, timeout: float) -> None:  # noqa: ASYNC109  # a limit of the protocol, not of the caller
-    """Return when either is set, or after `timeout` seconds."""
-    async with asyncio.TaskGroup() as group:
-        waiting = [group.create_task(e.wait()) for e in (one, other)]
-        await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()

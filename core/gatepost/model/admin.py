@@ -110,6 +110,16 @@ class RegistrationDocument(Document, frozen=True, kw_only=True):
     created: float | None = None
 
 
+class SshCheckDocument(Document, frozen=True, kw_only=True):
+    """A sign-in over SSH that waits for somebody to confirm it; nodes by their names."""
+
+    id: str
+    source: str
+    destination: str
+    login: str
+    created: float
+
+
 class ApproveRequest(Document, frozen=True, kw_only=True):
     """Let a waiting registration in, as a node of this user."""
 

@@ -23,6 +23,7 @@ Verdict = Literal["accept", "check", "deny"]
 
 # The client puts the ids and the local user in, and takes only the path from this.
 CHECK_URL = "https://unused/machine/ssh/action/$SRC_NODE_ID/to/$DST_NODE_ID?local_user=$LOCAL_USER"
+CHECK_PERIOD = 12 * 3600.0  # seconds, if the rule gives none
 RECORDER_PORT = 80
 _ROOT, _ANYBODY, _SAME = "root", "*", "="
 _NO_RECORDER = "no session recorder could be reached"
@@ -113,6 +114,10 @@ class SshRules:
     def _action(self, rule: SshRule) -> Json:
         if rule.action == "check":
             return {"holdAndDelegate": CHECK_URL}
+        return self.acceptance(rule)
+
+    def acceptance(self, rule: SshRule) -> Json:
+        """Return the action that lets somebody in by a rule, for a check: who has passed it."""
         action: Json = {
             "accept": True,
             "allowAgentForwarding": True,

@@ -4,7 +4,6 @@
     matches-nobody  a rule whose sources or destinations are nobody now
     shadowed        a rule that an earlier one says already
     unused          a group, host or IP set that no rule names
-    check-refused   an SSH rule that asks for a check: whom it is about is refused
     synced-group    a group that an identity provider would fill, and none does
 
 "Shadowed" is said only where it is certain: the earlier rule names at least
@@ -47,16 +46,8 @@ def warnings(compiled: Compiled) -> tuple[Warned, ...]:
         *_nobody(compiled),
         *_shadowed(compiled.policy),
         *_unused(compiled.policy),
-        *_checks(compiled.policy),
     )
     return tuple(sorted(set(found), key=lambda w: (w.place, w.code, w.message)))
-
-
-def _checks(policy: Policy) -> Iterator[Warned]:
-    for rule in policy.ssh:
-        if rule.action == "check":
-            words = "this server cannot ask for a check yet: whom this rule is about is refused"
-            yield Warned("check-refused", words, rule.place)
 
 
 def _unknown_users(compiled: Compiled) -> Iterator[Warned]:

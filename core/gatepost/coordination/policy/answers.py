@@ -131,14 +131,13 @@ def _ssh(compiled: Compiled, request: CanRequest, pairs: list[tuple[_End, _End]]
         rule = None
         if one.machine is not None and other.machine is not None:
             _, rule = compiled.ssh.verdict(one.machine, other.machine, request.login)
-        allowed.append(rule is not None and rule.action != "check")
+        allowed.append(rule is not None)
         if rule is not None:
             rules[compiled.policy.ssh.index(rule)] = rule
     reason = f"no SSH rule allows {request.login!r}"
     if all(allowed):
-        reason = "a rule allows it"
-    elif any(rule.action == "check" for rule in rules.values()):
-        reason = "a rule asks for a check, which this server cannot do: it is refused"
+        is_checked = any(rule.action == "check" for rule in rules.values())
+        reason = "a rule allows it after a check" if is_checked else "a rule allows it"
     return CanDocument(
         allowed=all(allowed),
         reason=reason,

@@ -40,6 +40,7 @@ from gatepost.api import (
 )
 from gatepost_plugins.app_connector.domains import parse_domain, suffix_of
 from gatepost_plugins.app_connector.policy import apps_of
+from gatepost_plugins.app_connector.using import parse_use, use
 
 FORBIDDEN: dict[IPNetwork, str] = {
     MESH_V4: "the mesh itself",
@@ -94,9 +95,20 @@ class Settings:
         ),
     )
 
+    use: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "Use",
+            "Names that this box asks another one for, such as *.apps.example=box-b, where the "
+            "coordination server does not say so itself. Needs the plugin magic-dns.",
+        ),
+    )
+
     def __post_init__(self) -> None:
         for text in self.domains:
             parse_domain(text)
+        for text in self.use:
+            parse_use(text)
 
 
 @hookimpl
@@ -110,9 +122,9 @@ def describe() -> PluginInfo:
 
 @hookimpl
 def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterator[Item]:
+    yield from use(netmap, settings.use)
     yield ACCEPT_RA
     yield WatchHostServers()  # who is asked for the names, unless somebody else is named
-    yield Announce(APP_CONNECTOR, "true")
     apps = apps_of(netmap.me)
     for problem in apps.problems:
         yield Notice("app-policy", problem, Level.ERROR)
@@ -128,7 +140,9 @@ def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterat
             yield Notice("network-refused", f"{network} is not advertised: {reason}", Level.ERROR)
         else:
             routes.append(network)
-    if not domains and not routes:
+    if domains or routes or not settings.use:
+        yield Announce(APP_CONNECTOR, "true")
+    if not (domains or routes or settings.use):
         yield Notice(
             "app-nothing",
             "neither the policy nor the settings name a domain or network for this connector",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
+from gatepost.model.admin_names import NamesRequest
 from gatepost.model.via6 import via_name, via_prefix
 from gatepost.testing.lab_boxes import Box, wait_for
 from gatepost.testing.lab_mesh import Lab, ground, start
@@ -80,15 +81,23 @@ def run(tell: Tell) -> Iterator[Row]:
             _share(lab, place)
         for place in places:
             approve(lab, place.box, str(via_prefix(place.number, SAME)), str(place.alias_network))
+        tell("the coordination server sends questions about a site's names to its box")
+        _split(lab, places)
         for near in places:
             for far in (place for place in places if place is not near):
                 tell(f"site {near.site.name} talks to site {far.site.name}")
                 yield from _talk_to(near.site, far, lab)
                 yield from _names(near.site, far)
         for place in places:
-            mine = ask(place.site.box, "tcp", str(place.site.host_v4))
-            shown = f"{place.box.name} {place.site.host_v4}: its own host"
-            yield expect(shown, place.site.host.name, mine)
+            yield from _at_home(place)
+
+
+def _at_home(place: Place) -> Iterator[Row]:
+    """Show that nothing changed at the site itself."""
+    own, box = str(place.site.host_v4), place.box
+    yield expect(f"{box.name} -> {own}", place.site.host.name, ask(place.site.box, "tcp", own))
+    found = look_up(place.site.box, NAMES_AT, place.printer, "A")
+    yield expect(f"{box.name} asks for {place.printer} A", own, found)
 
 
 def _share(lab: Lab, place: Place) -> None:
@@ -133,11 +142,28 @@ def _talk(machine: Machine, host: Machine, to: str) -> Iterator[Row]:
 
 
 def _names(near: Site, far: Place) -> Iterator[Row]:
-    """Ask the far site's box for what its own name server calls the host."""
-    four = _mesh_address(far.box)
+    """Ask for what the far site's own name server calls the host, and go there by that name."""
     for kind, wanted in (("A", far.alias), ("AAAA", far.via)):
-        found = look_up(near.box, four, far.printer, kind)
+        found = look_up(near.box, NAMES_AT, far.printer, kind)
         yield expect(f"{near.box.name} asks for {far.printer} {kind}", wanted, found)
+    yield from _talk(near.box, far.site.host, far.printer)
+
+
+def _split(lab: Lab, places: list[Place]) -> None:
+    """Let every node ask a site's box for the site's names, and wait until all do."""
+    routes = {place.domain: (_mesh_address(place.box),) for place in places}
+    lab.coordination.client.change_names(NamesRequest(routes={**routes}))
+    for near in places:
+        for far in places:
+            _await_name(near, far)
+
+
+def _await_name(near: Place, far: Place) -> None:
+    wait_for(
+        lambda: look_up(near.site.box, NAMES_AT, far.printer, "A")[:1].isdigit() or None,
+        seconds=20,
+        otherwise=lambda: f"{near.box.name} does not find {far.printer}:\n{near.box.daemon.tail()}",
+    )
 
 
 def _mesh_address(box: Box) -> str:

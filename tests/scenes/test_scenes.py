@@ -63,6 +63,7 @@ def test_every_scene_says_what_it_shows_and_can_be_run(name: str) -> None:
 
 @pytest.mark.root
 @pytest.mark.mesh
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", scenes.names())
 def test_every_row_of_a_scene_holds(name: str) -> None:
     report = play(name, scenes.find(name), print)

@@ -17,7 +17,7 @@ CHOSEN = "test_tunnels or (exit and holds)"
 
 
 def test_exits_stay_closed_on_kernel_wireguard(tmp_path: Path) -> None:
-    options = f"-q -s -p no:cacheprovider --color=no --durations=5 -k '{CHOSEN}'"
+    options = f"-q -s -p no:cacheprovider --color=no --timeout=900 --durations=5 -k '{CHOSEN}'"
     command = (
         f"modprobe wireguard && GATEPOST_PATIENCE={PATIENCE} "
         f"GATEPOST_TEST_WIREGUARD=kernel .venv/bin/python -m pytest {options} {TESTS}"

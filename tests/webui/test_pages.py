@@ -20,6 +20,7 @@ PAGES = (
     "/plugins",
     "/plugins/subnet-router",
     "/plugins/none",
+    "/providers",
     "/password",
     "/nowhere",
 )
@@ -290,3 +291,28 @@ def test_the_page_has_no_secret_of_the_node(inside: Page, config: WebConfig) -> 
 
     assert cookie.st_mode & 0o777 == 0o600
     assert "auth_key" not in inside.get("/routes").text
+
+
+def test_a_provider_is_imported_used_and_forgotten(inside: Page, node: FakeNode) -> None:
+    assert "/providers" in inside.get("/plugins/exit-provider").text
+    assert inside.send("/providers", name="rented", file="[Interface]").status_code == 302
+    token = inside.token("/providers")
+    inside.post("/providers/change", csrf_token=token, name="rented", what="use")
+    text = inside.get("/providers").text
+
+    assert node.installed["exit-provider"].enabled
+    assert "in use, no answer yet" in text
+    refused = inside.post("/providers/change", csrf_token=token, name="rented", what="remove")
+    assert refused.status_code == 400
+    inside.post("/providers/change", csrf_token=token, name="rented", what="off")
+    inside.post("/providers/change", csrf_token=token, name="rented", what="remove")
+    assert not node.imported
+
+
+def test_a_provider_s_file_that_is_wrong_is_told_and_not_shown_again(inside: Page) -> None:
+    answer = inside.send("/providers", name="rented", file="[Interface]\nsecret\nPostUp = x")
+
+    assert answer.status_code == 400
+    assert "line 3: PostUp" in answer.text
+    assert "secret" not in answer.text
+    assert 'value="rented"' in answer.text

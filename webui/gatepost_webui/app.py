@@ -26,7 +26,7 @@ from gatepost_webui.config import WebConfig, read_config
 from gatepost_webui.filters import add_filters
 from gatepost_webui.limiter import Limiter
 from gatepost_webui.passwords import Passwords
-from gatepost_webui.views import box, password, peer, plugins, routes, sign
+from gatepost_webui.views import box, password, peer, plugins, providers, routes, sign
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,8 @@ def create_app(
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     add_filters(app, now)
     guard.guard(app)
-    for page in (box.page, peer.page, routes.page, plugins.page, password.page, sign.page):
+    pages = (box, peer, routes, plugins, providers, password, sign)
+    for page in (module.page for module in pages):
         app.register_blueprint(page)
     app.register_error_handler(GatepostError, _on_error)
     app.register_error_handler(HTTPException, _on_http_error)

@@ -70,7 +70,7 @@ def test_without_a_grant_nobody_is_woken(site_b: Lab) -> None:
 
 def test_with_one_the_lan_of_the_other_site_hears_the_packet(site_b: Lab) -> None:
     hearing = hear(site_b.topology.site("b").host)
-    grant = {"src": ["*"], "dst": ["*"], "app": {CAPABILITY: [{}]}}
+    grant: dict[str, object] = {"src": ["*"], "dst": ["*"], "app": {CAPABILITY: [{}]}}
     text = json.dumps({"acls": [OPEN], "grants": [grant]})
     site_b.coordination.client.set_policy(PolicyRequest(text=text))
 

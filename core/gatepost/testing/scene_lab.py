@@ -154,7 +154,7 @@ def approve(lab: Lab, box: Box, *prefixes: str) -> None:
 
 def answer(machine: Machine, name: str, address: str, port: int = PORT) -> None:
     """Start a host's servers; they end with the machine. `name` is one word."""
-    words = ("/usr/bin/python3", "-c", _ANSWER, name, address, str(port), str(FILL))
+    words = ("/usr/bin/python3", "-IS", "-c", _ANSWER, name, address, str(port), str(FILL))
     server = machine.start(*words, output=subprocess.PIPE)
     line = server.stdout.readline() if server.stdout else ""
     if line != "up\n":
@@ -187,7 +187,7 @@ def ask(
     if kind == "icmp":
         return "answered" if ping(machine, host) else "lost"
     words = (kind, host, str(port), str(size))
-    text = machine.run("/usr/bin/python3", "-c", _ASK, *words, timeout=30.0).strip()
+    text = machine.run("/usr/bin/python3", "-IS", "-c", _ASK, *words, timeout=30.0).strip()
     name, _, rest = text.partition(" ")
     sender, _, octets = rest.partition(" ")
     whole = octets == str(FILL if kind == "tcp" else size)

@@ -114,7 +114,9 @@ def _share(lab: Lab, place: Place) -> None:
         name_servers=[str(site.host_v4)],
     )
     turn_on(box, "magic-dns", accept_dns=False)
+    turn_on(box, "lan-dns")
     resolve_with(site.box, NAMES_AT, lab.directory)
+    resolve_with(site.host, str(site.lan_v4[1]), lab.directory)
 
 
 def _talk_to(near: Site, far: Place, lab: Lab) -> Iterator[Row]:
@@ -123,8 +125,8 @@ def _talk_to(near: Site, far: Place, lab: Lab) -> Iterator[Row]:
         for address in (far.via, far.alias):
             await_answer(machine, address, tuple(lab.boxes.values()))
     yield from _talk(near.box, far.site.host, via_name(far.number, far.site.host_v4))
-    yield from _talk(near.host, far.site.host, far.via)
-    yield from _talk(near.host, far.site.host, far.alias)
+    for address in (far.via, far.alias):
+        yield from _talk(near.host, far.site.host, address)
     seen = ask(near.host, "udp", far.alias, sees=True)
     mine = Place(near, lab.boxes[near.name])
     yield expect(
@@ -146,7 +148,8 @@ def _names(near: Site, far: Place) -> Iterator[Row]:
     for kind, wanted in (("A", far.alias), ("AAAA", far.via)):
         found = look_up(near.box, NAMES_AT, far.printer, kind)
         yield expect(f"{near.box.name} asks for {far.printer} {kind}", wanted, found)
-    yield from _talk(near.box, far.site.host, far.printer)
+    for machine in (near.box, near.host):
+        yield from _talk(machine, far.site.host, far.printer)
 
 
 def _split(lab: Lab, places: list[Place]) -> None:

@@ -150,11 +150,12 @@ def test_translation_makes_room_on_the_device_and_on_no_route() -> None:
     assert mesh in lower(want(DEVICE, mesh)).resources.values()
 
 
-@pytest.mark.parametrize(("suffix", "rank", "follows"), [
-    ("", "first", True), ("", "last", False), ("lan.example", "first", False),
+@pytest.mark.parametrize(("suffix", "rank", "everything", "alone"), [
+    ("", "first", True, True), ("", "last", False, False), ("lan.example", "first", False, True),
+    ("lan.example", "usual", False, True),
 ])  # fmt: skip
-def test_this_machine_asks_nobody_beside_an_exit_that_answers_for_all_names(
-    suffix: str, rank: Rank, *, follows: bool
+def test_this_machine_asks_nobody_beside_us_for_what_somebody_gave_a_server(
+    suffix: str, rank: Rank, *, everything: bool, alone: bool
 ) -> None:
     host = HostResolver(
         servers=(ip_address("100.100.100.100"),),
@@ -164,7 +165,8 @@ def test_this_machine_asks_nobody_beside_an_exit_that_answers_for_all_names(
     lowered = lower(want(host, Upstream(suffix=suffix, servers=(), rank=rank)))
     (found,) = [r for r in lowered.resources.values() if isinstance(r, HostResolver)]
 
-    assert (found.is_for_all, found.spare) == (follows, () if follows else host.spare)
+    assert (found.is_for_all, found.spare) == (everything, () if alone else host.spare)
+    assert (suffix in found.suffixes) is bool(suffix)
 
 
 def test_what_leaves_through_a_tunnel_only_becomes_a_table_of_its_own() -> None:

@@ -113,10 +113,22 @@ def _canonical(resource: Resource) -> Resource:
 
 
 def _follow_exit(resources: dict[Hashable, Resource]) -> None:
-    """Where an exit answers for all names, let this machine ask nobody beside it."""
-    if any(u.rank == "first" and not u.suffix for u in _of(resources, Upstream)):
-        for host in _of(resources, HostResolver):
-            resources[host.key] = replace(host, is_for_all=True, spare=())
+    """Let this machine ask here what plugins gave a server of its own, and nobody else for it.
+
+    Where an exit answers for all names, it asks nobody beside it at all.
+    """
+    chosen = [u for u in _of(resources, Upstream) if u.rank != "last"]
+    if not chosen:
+        return
+    suffixes = sorted({u.suffix for u in chosen if u.suffix})
+    is_for_all = any(u.rank == "first" and not u.suffix for u in chosen)
+    for host in _of(resources, HostResolver):
+        resources[host.key] = replace(
+            host,
+            suffixes=tuple(dict.fromkeys((*host.suffixes, *suffixes))),
+            is_for_all=host.is_for_all or is_for_all,
+            spare=(),
+        )
 
 
 def _make_room(resources: dict[Hashable, Resource]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gatepost.cli.exit_choice import Tried, choose
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.errors import NotFoundError
@@ -11,7 +12,7 @@ from gatepost.localapi.words import milliseconds, short_name
 from gatepost.model.status import PeerDocument, Status, UpRequest
 
 EVERYWHERE = {"0.0.0.0/0", "::/0"}
-_TRIES = 3  # pings to each; the first may have to find the path
+_TRIES = 4  # pings to each; the first may have to find the path
 _SECONDS = 2.0  # for one of them
 
 
@@ -46,19 +47,20 @@ def list_(session: Session, *, as_json: bool) -> None:
 @exit_node.command()
 @click.pass_obj
 def suggest(session: Session) -> None:
-    """Name the exit node that answers fastest."""
+    """Name the exit node to use: near, reached directly, not busy."""
     status = session.node.status()
     there = [peer for peer in _offered(status) if peer.online is not False]
     if not there:
         raise NotFoundError("there is no exit node online", hint="gatepost exit-node list")
-    measured = [(latency, peer) for peer in there if (latency := _latency(session, peer))]
-    if not measured:
+    tried = [found for peer in there if (found := _try(session, peer)) is not None]
+    if not tried:
         raise NotFoundError(
             f"none of {len(there)} exit nodes answers", hint=f"gatepost why {there[0].name}"
         )
-    latency, best = min(measured, key=lambda pair: pair[0])
+    best = choose(tried, status.node.key if status.node else "")
     name = short_name(best.name, status.node)
-    click.echo(f"{name}: {milliseconds(latency)}, the fastest of {len(measured)} that answer")
+    way = "directly" if best.is_direct else "through a relay"
+    click.echo(f"{name}: {milliseconds(best.latency)} {way}, the best of {len(tried)} that answer")
     click.echo(f"use it: gatepost set --exit-node={name}")
 
 
@@ -83,7 +85,12 @@ def _state(peer: PeerDocument, used: str) -> str:
     return ", ".join(words) or "-"
 
 
-def _latency(session: Session, peer: PeerDocument) -> float | None:
-    """Return the best of a few answers in seconds; None when none came."""
-    answers = [session.node.ping(peer.name, _SECONDS).latency for _ in range(_TRIES)]
-    return min((a for a in answers if a is not None), default=None)
+def _try(session: Session, peer: PeerDocument) -> Tried | None:
+    """Ask a few times; None when nothing came."""
+    pings = [session.node.ping(peer.name, _SECONDS) for _ in range(_TRIES)]
+    # The first may have gone another way, while a better one was looked for.
+    last = next((p for p in reversed(pings) if p.latency is not None), None)
+    if last is None:
+        return None
+    answers = tuple(p.latency for p in pings if p.latency is not None and p.path == last.path)
+    return Tried(name=peer.name, key=peer.key, answers=answers, is_direct=last.path != "derp")

@@ -9,11 +9,13 @@ from contextlib import aclosing, closing
 from pathlib import Path
 
 import pytest
-from tests.coordination.serving import RunningServer, box_of, take
+from tests.coordination.serving import VERSION, RunningServer, box_of, take
 
 from gatepost.errors import NotFoundError, RefusedError, SettingsError
 from gatepost.model.admin import NodeRequest
 from gatepost.model.policy import CanRequest, PolicyRequest, UndoRequest
+from gatepost.wire.hostinfo import Hostinfo
+from gatepost.wire.netmap import MapRequest
 
 OPEN = '{"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}\n'
 WEB = """// who may reach the web servers
@@ -70,6 +72,27 @@ async def test_a_policy_is_set_asked_about_and_undone(server: RunningServer) -> 
 
 def _tag(server: RunningServer, node_id: int) -> None:
     server.admin.change_node(str(node_id), NodeRequest(tags=("tag:web",)))
+
+
+async def test_a_preview_counts_the_routes_that_the_policy_would_approve(
+    server: RunningServer,
+) -> None:
+    key = server.make_key("rae", reusable=True)
+    approving = OPEN.replace("}]}", '}], "autoApprovers": {"routes": {"10.88.0.0/16": ["rae@"]}}}')
+    async with box_of(server, "gate") as gate, box_of(server, "guest") as guest:
+        await gate.register(key)
+        await guest.register(key)
+        hostinfo = Hostinfo(hostname="gate", os="linux", routable_ips=("10.88.0.0/16",))
+        await gate.client.update(
+            MapRequest(version=VERSION, node_key=gate.node.public, hostinfo=hostinfo)
+        )
+        preview = server.admin.preview_policy(PolicyRequest(text=approving))
+
+        assert ("guest", "10.88.0.0/16", "*") in {
+            (p.source, p.destination, p.what) for p in preview.gained
+        }
+        assert preview.lost == ()
+        assert not any(n.approved_routes for n in server.admin.nodes() if n.name == "gate")
 
 
 async def test_nodes_hear_of_a_new_policy_without_reconnecting(server: RunningServer) -> None:

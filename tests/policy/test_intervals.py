@@ -58,6 +58,16 @@ def test_a_span_is_met_if_an_address_is_in_both(parts: list[Span], span: Span) -
     assert (span[0] in made) == (span[0] in of(parts))
 
 
+@given(st.lists(spans), spans)
+def test_a_span_is_covered_if_all_its_addresses_are_there(parts: list[Span], span: Span) -> None:
+    made, wanted = Intervals.of(parts), of([span])
+    found = {n for first, last in made.within(span) for n in range(first, last + 1)}
+
+    assert made.covers(span) == (wanted <= of(parts))
+    assert found & wanted == of(parts) & wanted
+    assert all(of([part]) & wanted for part in made.within(span))
+
+
 @given(st.lists(spans))
 def test_intervals_are_disjoint_sorted_and_of_one_family(parts: list[Span]) -> None:
     found = list(Intervals.of(parts))

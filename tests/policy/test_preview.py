@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from tests.policy.small_mesh import MESH
 
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.explain import Question, can
+from gatepost.policy.inventory import Inventory
 from gatepost.policy.ports import TCP, UDP
 from gatepost.policy.preview import INTERNET, Changes, Pair, changes
 from gatepost.policy.read import read
@@ -26,8 +30,8 @@ PORTS = ("*", "80", "80-90", "22,85")
 PROTOCOLS = ("", "tcp", "udp")
 
 
-def compiled(*acls: Plain, **more: Plain) -> Compiled:
-    return Compiled.of(read(json.dumps(NAMES | {"acls": acls} | more)), MESH)
+def compiled(*acls: Plain, mesh: Inventory = MESH, **more: Plain) -> Compiled:
+    return Compiled.of(read(json.dumps(NAMES | {"acls": acls} | more)), mesh)
 
 
 def rule(source: str, *targets: str, proto: str = "") -> Plain:
@@ -78,7 +82,8 @@ def test_subnets_the_internet_capabilities_and_ssh_are_pairs_too() -> None:
         {"action": "check", "src": ["bob@example.com"], "dst": ["tag:web"], "users": ["root"]}
     ]
 
-    found = changes(compiled(), compiled(grants=grants, ssh=ssh))
+    mesh = with_router(routes=(ip_network("10.0.0.0/8"),), is_exit=True)
+    found = changes(compiled(mesh=mesh), compiled(mesh=mesh, grants=grants, ssh=ssh))
 
     assert set(found.gained) == {
         Pair("m1", "10.0.0.0/8", "tcp:5432"),
@@ -88,6 +93,39 @@ def test_subnets_the_internet_capabilities_and_ssh_are_pairs_too() -> None:
         Pair("m2", "m3", "ssh as root after a check"),
     }
     assert found.lost == ()
+
+
+def with_router(**changed: Any) -> Inventory:  # Any: whatever a machine has
+    """Return the small mesh with another router."""
+    return replace(MESH, machines={**MESH.machines, 4: replace(MESH.machines[4], **changed)})
+
+
+def test_networks_and_exits_that_nobody_carries_are_no_gain() -> None:
+    grants: Plain = [
+        {"src": ["*"], "dst": ["10.0.0.0/8", "autogroup:internet"], "ip": ["*"]},
+    ]
+    mesh = with_router(routes=())
+
+    assert changes(compiled(mesh=mesh), compiled(mesh=mesh, grants=grants)) == Changes()
+
+
+def test_a_network_that_is_carried_then_is_gained_by_those_whom_a_rule_lets() -> None:
+    acl = rule("bob@example.com", "10.0.0.0/8:80")
+    before = compiled(acl, mesh=with_router(routes=()))
+    after = compiled(acl, mesh=with_router(routes=(ip_network("10.2.0.0/16"),)))
+
+    assert changes(before, after).gained == (Pair("m2", "10.2.0.0/16", "80"),)
+    assert changes(after, before).lost == (Pair("m2", "10.2.0.0/16", "80"),)
+
+
+def test_a_rule_about_a_part_of_a_network_names_that_part() -> None:
+    after = compiled(rule("bob@example.com", "10.2.0.7:80", "10.0.0.0/7:22"))
+
+    assert set(changes(compiled(), after).gained) == {
+        Pair("m2", "10.2.0.7", "80"),
+        Pair("m2", "10.2.0.7", "22"),
+        Pair("m2", "10.0.0.0/8", "22"),
+    }
 
 
 def test_own_devices_are_reached_by_their_owner_only() -> None:

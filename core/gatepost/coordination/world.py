@@ -13,9 +13,10 @@ from types import MappingProxyType
 
 from gatepost.coordination.policy.inventory import approved_without_asking, machine_of
 from gatepost.coordination.policy.rights import NOBODYS, Rights
-from gatepost.coordination.records import NodeRecord, Records, Report
+from gatepost.coordination.records import NodeRecord, PolicyVersion, Records, Report
 from gatepost.coordination.routes import Carrier, carried, precedence
 from gatepost.model.netmap import IPNetwork
+from gatepost.policy.compiled import Compiled
 from gatepost.policy.intervals import Span, span_of
 from gatepost.policy.inventory import EXIT, Machine
 
@@ -142,6 +143,14 @@ class World:
     def is_ruled_anew_by(self, records: Records) -> bool:
         """Say whether `with_records` compiles everything: with 2,000 nodes half a second."""
         return records.policy is not self.records.policy or records.users is not self.records.users
+
+    def if_ruled_by(self, text: str, now: float) -> Compiled:
+        """Return the rights that nodes would have under another policy, and the routes it approves.
+
+        Raise `PolicyRefusedError` for a text that is no policy.
+        """
+        policy = PolicyVersion(id=0, text=text, author="", created=now)
+        return self.with_records(replace(self.records, policy=policy), {}, now).rights.compiled
 
     def caught_up(self, base: World, current: World) -> World:
         """Return this world, which was made from `base`, in the place of `current`.

@@ -71,6 +71,16 @@ class Intervals:
         i = bisect_left(self.lasts, span[0])
         return i < len(self.firsts) and self.firsts[i] <= span[1]
 
+    def within(self, span: Span) -> Iterator[Span]:
+        """Yield the intervals that have an address in common with a span, as they are."""
+        start, stop = bisect_left(self.lasts, span[0]), bisect_right(self.firsts, span[1])
+        yield from zip(self.firsts[start:stop], self.lasts[start:stop], strict=True)
+
+    def covers(self, span: Span) -> bool:
+        """Say whether all addresses of a span are in the set."""
+        i = bisect_left(self.lasts, span[1])
+        return i < len(self.firsts) and self.firsts[i] <= span[0]
+
     def union(self, *others: Intervals) -> Intervals:
         return Intervals.of(span for part in (self, *others) for span in part)
 

@@ -42,9 +42,9 @@ class Changes:
 
 
 def changes(before: Compiled, after: Compiled) -> Changes:
-    """Compare two policies over one inventory."""
+    """Compare two policies over the same machines; what they carry may differ."""
     gained, lost = _Listing(after), _Listing(after)
-    for name, was, will in _destinations(Ways(before), Ways(after), after):
+    for name, was, will in _destinations(before, after):
         if was == will:
             continue
         for what, one, other in _differences(was, will):
@@ -56,14 +56,15 @@ def changes(before: Compiled, after: Compiled) -> Changes:
 _WaysTo = frozenset[Way]  # one destination
 
 
-def _destinations(
-    old: Ways, new: Ways, compiled: Compiled
-) -> Iterator[tuple[str, _WaysTo, _WaysTo]]:
-    for machine in compiled.machines.values():
+def _destinations(before: Compiled, after: Compiled) -> Iterator[tuple[str, _WaysTo, _WaysTo]]:
+    old, new = Ways(before), Ways(after)
+    for machine in after.machines.values():
         name = machine.name or str(machine.id)
         yield name, old.to_machine(machine.id), new.to_machine(machine.id)
-    for network in map(text_of, compiled.directory.carriers):
-        yield network, old.to_network(network), new.to_network(network)
+    carried = before.directory.carriers.keys() | after.directory.carriers.keys()
+    parts = {part for network in carried for ways in (old, new) for part in ways.parts(network)}
+    for part in sorted(parts):
+        yield text_of(part), old.to_network(part), new.to_network(part)
     yield INTERNET, old.to_internet(), new.to_internet()
 
 

@@ -1,8 +1,9 @@
 """All ways that a compiled policy opens, found by their destination.
 
-A destination is a machine (by its own addresses), a network as rules write it,
-or the internet behind exit nodes. A way is traffic (`protocol` and `ports`) or
-a `word`: a capability, or signing in over SSH.
+A destination is a machine (by its own addresses), a network that some machine
+carries (or the part of it that a rule is about), or the internet behind exit
+nodes. A way is traffic (`protocol` and `ports`) or a `word`: a capability, or
+signing in over SSH.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.directory import Machines
 from gatepost.policy.document import Ports
-from gatepost.policy.intervals import bits
+from gatepost.policy.intervals import Intervals, Span, bits
 from gatepost.policy.rules import Kind, Target
 
 
@@ -35,7 +36,9 @@ class Ways:
         self._internet: list[Way] = []
         self._own: list[Way] = []
         self._to_machine: dict[int, list[Way]] = {}
-        self._to_network: dict[str, list[Way]] = {}
+        self._written: list[tuple[Intervals, Way]] = []
+        self._carried = Intervals.of(compiled.directory.carriers)
+        self._has_exits = bool(compiled.directory.exits)
         self._families = {
             machine: family
             for family in compiled.directory.by_member.values()
@@ -56,8 +59,8 @@ class Ways:
             case Kind.NAMED | Kind.WRITTEN:
                 for machine in bits(target.owners):
                     self._to_machine.setdefault(machine, []).append(way)
-                for network in target.texts:
-                    self._to_network.setdefault(network, []).append(way)
+                if target.addresses:
+                    self._written.append((target.addresses, way))
 
     def to_machine(self, machine: int) -> frozenset[Way]:
         """Return the ways from other machines."""
@@ -68,11 +71,22 @@ class Ways:
         named = (replace(w, senders=w.senders & others) for w in known)
         return frozenset(w for w in (*named, *own) if w.senders)
 
-    def to_network(self, network: str) -> frozenset[Way]:
-        return frozenset((*self._to_network.get(network, ()), *self._anywhere))
+    def parts(self, network: Span) -> Iterator[Span]:
+        """Yield a carried network, and each part of it that a rule is about."""
+        yield network
+        for addresses in {addresses for addresses, _ in self._written}:
+            for first, last in addresses.within(network):
+                yield max(first, network[0]), min(last, network[1])
+
+    def to_network(self, network: Span) -> frozenset[Way]:
+        """Return the ways to all of a network; there is none while nobody carries it."""
+        if not self._carried.covers(network):
+            return frozenset()
+        written = (way for addresses, way in self._written if addresses.covers(network))
+        return frozenset((*written, *self._anywhere))
 
     def to_internet(self) -> frozenset[Way]:
-        return frozenset((*self._internet, *self._anywhere))
+        return frozenset((*self._internet, *self._anywhere)) if self._has_exits else frozenset()
 
 
 def _opened(compiled: Compiled) -> Iterator[tuple[Way, Target]]:

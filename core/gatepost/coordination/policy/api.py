@@ -84,9 +84,10 @@ class PolicyApi:
             return refusal_document(refusal)
 
     async def _preview(self, call: Call) -> Answer:
-        text, rights = call.body(PolicyRequest).text, self._ledger.world.rights
-        after = await asyncio.to_thread(examine, text, rights.inventory)
-        found = await asyncio.to_thread(changes, rights.compiled, after)
+        text, world = call.body(PolicyRequest).text, self._ledger.world
+        await asyncio.to_thread(examine, text, world.rights.inventory)
+        after = await asyncio.to_thread(world.if_ruled_by, text, self._ledger.now)
+        found = await asyncio.to_thread(changes, world.rights.compiled, after)
         return preview_document(found, after)
 
     async def _can(self, call: Call) -> Answer:

@@ -166,6 +166,22 @@ async def test_a_lie_is_kept_from_peers_and_told_to_the_operator(lie: str) -> No
     assert lie in next(iter(world.subject.notices())).text
 
 
+async def test_an_app_is_not_reached_by_hints() -> None:
+    world = World()
+    query = dns.message.make_query("wiki.example", "HTTPS")
+
+    async def hint(raw: bytes) -> bytes:
+        answer = dns.message.make_response(dns.message.from_wire(raw))
+        text = f"1 . ipv4hint={ONE}"
+        answer.answer.append(dns.rrset.from_text("wiki.example.", 60, "IN", "HTTPS", text))
+        return answer.to_wire()
+
+    world.subject.ask_apps = world.subject.ask = hint
+    told = dns.message.from_wire(await world.subject.answer(query.to_wire(), PEER))
+
+    assert (told.rcode(), told.answer) == (dns.rcode.NOERROR, [])
+
+
 async def test_the_honest_part_of_an_answer_is_told() -> None:
     world = World({"wiki.example": ("10.2.0.2", ONE)})
     async with asyncio.TaskGroup() as group:

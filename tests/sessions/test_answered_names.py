@@ -10,7 +10,7 @@ import dns.rrset
 import pytest
 
 from gatepost.errors import Malformed
-from gatepost.sessions.answered_names import asked_name, read_answered
+from gatepost.sessions.answered_names import asked_name, read_answered, without_addresses
 
 ROOM = 65535
 
@@ -83,6 +83,17 @@ def test_other_addresses_are_put_at_the_end_of_the_chain() -> None:
     assert again.chain == found.chain
     assert again.addresses == (ip_address("203.0.113.9"),)
     assert again.message.id == answer.id
+
+
+def test_hints_at_addresses_are_left_out_and_the_rest_stays() -> None:
+    answer = make_answer("wiki.example.", "ANY", ("wiki.example.", "A", "203.0.113.1"))
+    hint = "1 . ipv4hint=203.0.113.1"
+    answer.answer.append(dns.rrset.from_text("wiki.example.", 60, "IN", "HTTPS", hint))
+    answer.answer.append(dns.rrset.from_text("wiki.example.", 60, "IN", "TXT", '"hello"'))
+    left = dns.message.from_wire(without_addresses(answer.to_wire()))
+
+    assert [str(r) for r in left.answer] == ['wiki.example. 60 IN TXT "hello"']
+    assert left.id == answer.id
 
 
 def test_a_refusal_tells_nothing() -> None:

@@ -23,7 +23,12 @@ from gatepost.model.observed import Watch
 from gatepost.model.peer_api import AnswerPeers, LearnNames
 from gatepost.model.process import WatchNames
 from gatepost.model.resource import Level, Notice, Resource
-from gatepost.sessions.answered_names import AnsweredNames, asked_name, read_answered
+from gatepost.sessions.answered_names import (
+    AnsweredNames,
+    asked_name,
+    read_answered,
+    without_addresses,
+)
 from gatepost.sessions.dns_messages import failure, read_query, write_reply
 from gatepost.sessions.learned_names import LearnedNames
 from gatepost.sessions.unroutable import relay_addresses, why_not
@@ -124,7 +129,9 @@ class PeerNames:
         if answer is None:
             raise Malformed("this is no DNS query that has an answer")
         found = read_answered(answer)
-        if found is None or (learning := self.learned.wish_for(found.chain)) is None:
+        if found is None:
+            return without_addresses(answer) if is_app else answer
+        if (learning := self.learned.wish_for(found.chain)) is None:
             return answer
         return await self._learn(answer, found, learning[1], peer)
 

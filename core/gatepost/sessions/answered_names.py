@@ -58,6 +58,17 @@ class AnsweredNames:
         return self.message.to_wire()
 
 
+def without_addresses(wire: bytes) -> bytes:
+    """Return an answer without what leads anywhere: addresses, and services with hints at them.
+
+    A browser that is told hints (RFC 9460, section 7.3) goes there and asks for no address.
+    """
+    message = dns.message.from_wire(wire)
+    message.answer = [r for r in message.answer if r.rdtype not in _LEADING]
+    message.additional = [r for r in message.additional if r.rdtype not in _LEADING]
+    return message.to_wire()
+
+
 def asked_name(query: bytes) -> str:
     """Return the one name that a query asks for; raise `Malformed`."""
     try:
@@ -110,6 +121,7 @@ def _addresses(
 
 
 _ADDRESS_TYPES = frozenset({dns.rdatatype.A, dns.rdatatype.AAAA})
+_LEADING = _ADDRESS_TYPES | {dns.rdatatype.HTTPS, dns.rdatatype.SVCB}
 
 
 def _values(rrset: dns.rrset.RRset) -> Iterator[object]:

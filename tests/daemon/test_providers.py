@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from tests.wire.test_wg_quick import FILE, SECRET, SHARED
 
-from gatepost.daemon.providers import MOST, ProviderProbe, Providers
+from gatepost.daemon.providers import MOST, ProviderProbe, Providers, ServerProbe
 from gatepost.daemon.store import Store
 from gatepost.errors import NotFoundError, RefusedError, SettingsError
 from gatepost.linux.wireguard_state import PeerState
-from gatepost.model.provider import Provider, WatchProvider
+from gatepost.model.netmap import parse_endpoint
+from gatepost.model.provider import Provider, WatchProvider, WatchServer
 from gatepost.model.status import ProviderRequest
+from gatepost.testing.makers import make_private
 from gatepost.wire.wg_quick import read_wg_quick
 
 
@@ -141,3 +144,16 @@ def test_there_is_a_limit(providers: Providers, store: Store) -> None:
         store.save(f"exit-provider-p{number}", b"")
     with pytest.raises(RefusedError, match="remove one first"):
         take(providers)
+
+
+def test_where_the_tunnel_leads_is_known_after_a_restart(providers: Providers, box: Box) -> None:
+    server = read_wg_quick(FILE).server
+
+    def ask() -> object:
+        return asyncio.run(ServerProbe(providers).ask(WatchServer(server)))
+
+    assert ask() is None
+    box.peer = PeerState(public_key=server, endpoint=parse_endpoint("203.0.113.9:51820"))
+    assert ask() == ip_address("203.0.113.9")
+    box.peer = PeerState(public_key=make_private(9).public, endpoint=box.peer.endpoint)
+    assert ask() is None

@@ -33,6 +33,7 @@ from gatepost.daemon.netcheck import check_network
 from gatepost.daemon.node import Node
 from gatepost.daemon.observer import Observer
 from gatepost.daemon.options import Options, read_options
+from gatepost.daemon.path_sizes import PathSizes
 from gatepost.daemon.peer_api import PeerApiService, make_peer_api
 from gatepost.daemon.ping_request import TsmpPing
 from gatepost.daemon.probes import (
@@ -43,7 +44,7 @@ from gatepost.daemon.probes import (
     LocalNetworksProbe,
     Surroundings,
 )
-from gatepost.daemon.providers import ProviderProbe, make_providers
+from gatepost.daemon.providers import ProviderProbe, ServerProbe, make_providers
 from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.relay_use import RelayUse
 from gatepost.daemon.relaying import Relaying
@@ -156,8 +157,8 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     names, peer_api = await make_names(options, store, inputs, tell, stack)
     providers = make_providers(store, wireguard, inputs, lambda: in_force.box)
     probes = (
-        *own_probes(netlink, surroundings), ProviderProbe(providers), TunnelKeyProbe(store),
-        HostServersProbe(names.host), *plugins.probes()
+        *own_probes(netlink, surroundings), ProviderProbe(providers), ServerProbe(providers),
+        TunnelKeyProbe(store), HostServersProbe(names.host), *plugins.probes()
     )  # fmt: skip
     observer = Observer(inputs, probes, time.monotonic)
     wishes = Wishes(
@@ -178,7 +179,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         inputs=inputs, in_force=in_force, keeper=keeper, control=control, observer=observer,
         wishes=wishes, reconciler=reconciler, carriers=carriers, port_mapping=port_mapping,
         services=services, relaying=relaying, relay_use=relay_use,
-        names=names, peer_api=peer_api,
+        names=names, peer_api=peer_api, path_sizes=PathSizes(carriers, inputs),
     )  # fmt: skip
     api = LocalNode(
         in_force=in_force, inputs=inputs, control=control, reconciler=reconciler, wishes=wishes,

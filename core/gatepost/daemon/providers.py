@@ -18,9 +18,10 @@ from gatepost.daemon.store import Store
 from gatepost.errors import NotFoundError, RefusedError, SettingsError, StateError
 from gatepost.linux.wireguard import WireGuard
 from gatepost.linux.wireguard_state import PeerState
+from gatepost.model.netmap import IPAddress
 from gatepost.model.observed import Watch
 from gatepost.model.owned import PROVIDER_DEVICE
-from gatepost.model.provider import Provider, WatchProvider
+from gatepost.model.provider import Provider, WatchProvider, WatchServer
 from gatepost.model.status import ProviderDocument, ProviderRequest
 from gatepost.wire.wg_quick import EVERYWHERE, covers, read_wg_quick
 
@@ -132,6 +133,20 @@ class ProviderProbe:
     async def ask(self, watch: Watch[Provider | None]) -> object:
         assert isinstance(watch, WatchProvider)  # noqa: S101  # what it answers
         return await asyncio.to_thread(self.providers.load, watch.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProbe:
+    """Answers where the tunnel that is there leads: what an earlier daemon made goes on."""
+
+    providers: Providers
+    answers: type[Watch[IPAddress | None]] = WatchServer
+
+    async def ask(self, watch: Watch[IPAddress | None]) -> object:
+        assert isinstance(watch, WatchServer)  # noqa: S101  # what it answers
+        peer = await self.providers.peer_now()
+        is_it = peer is not None and peer.public_key == watch.server
+        return peer.endpoint.address if peer and is_it and peer.endpoint else None
 
 
 def make_providers(

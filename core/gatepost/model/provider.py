@@ -39,6 +39,13 @@ class WatchProvider(Watch[Provider | None]):
 
 
 @dataclass(frozen=True, slots=True)
+class WatchServer(Watch[IPAddress | None]):
+    """Where the tunnel that is there speaks to a provider's server, None if there is none."""
+
+    server: NodePublic
+
+
+@dataclass(frozen=True, slots=True)
 class WatchHost(Watch[tuple[IPAddress, ...]]):
     """The addresses of a host that a service looks up, in the order to try them."""
 

@@ -38,6 +38,7 @@ from gatepost.api import (
     WatchLocalNetworks,
     WatchPeerApi,
     WatchProvider,
+    WatchServer,
     about,
     forwarding,
     hookimpl,
@@ -160,14 +161,13 @@ def _ways(provider: Provider | None) -> Iterator[Route]:
 
 
 def _tunnel(provider: Provider, observed: Observed) -> Tunnel | None:
-    literal = _literal(provider.host)
-    found = (literal,) if literal else observed.get(WatchHost(provider.host), ())
-    if not found:
+    found = _where(provider, observed)
+    if found is None:
         return None
     peer = TunnelPeer(
         public_key=provider.server,
         preshared=provider.preshared,
-        endpoint=Endpoint(found[0], provider.host_port),
+        endpoint=Endpoint(found, provider.host_port),
         keepalive=provider.keepalive,
         allowed=provider.allowed,
     )
@@ -182,9 +182,19 @@ def _tunnel(provider: Provider, observed: Observed) -> Tunnel | None:
     )
 
 
+def _where(provider: Provider, observed: Observed) -> IPAddress | None:
+    """Return where the server is; until that was looked up, where it was before a restart."""
+    literal = _literal(provider.host)
+    if literal is not None:
+        return literal
+    found = observed.get(WatchHost(provider.host), ())
+    return found[0] if found else observed.get(WatchServer(provider.server), None)
+
+
 def _lookup(provider: Provider) -> Iterator[Item]:
     if _literal(provider.host) is None:
         yield WatchHost(provider.host)
+        yield WatchServer(provider.server)
         yield Service(NAME, look_up, provider.host)
 
 

@@ -5,6 +5,7 @@ What leaves beside the exit is captured on the box's links while things break.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from gatepost.model import owned
@@ -14,7 +15,7 @@ from gatepost.testing.lab_boxes import Box, wait_for
 from gatepost.testing.lab_exit import hear, in_the_clear, talk, watch_uplink
 from gatepost.testing.lab_mesh import Lab, bring_up
 from gatepost.testing.lab_provider import ANSWER, PUBLIC_V4, PUBLIC_V6, make_provider
-from gatepost.testing.netns import Machine
+from gatepost.testing.netns import LabError, Machine
 from gatepost.testing.scene_lab import answer, approve, ask, ping, turn_on
 from gatepost.testing.scenes import Row, Tell, expect
 from gatepost.testing.topology import INTERNET_V4, INTERNET_V6, Nat
@@ -40,6 +41,7 @@ def run(tell: Tell) -> Iterator[Row]:
         if flaps.used:
             flaps.flap("other exit")
         yield from _provider(lab, user, exits, tell)
+        yield from _off(exits, tell)
 
 
 def _used(user: Box, exits: Box) -> Iterator[Row]:
@@ -137,6 +139,35 @@ def _provider_down(lab: Lab, user: Box, exits: Box, tell: Tell) -> Iterator[Row]
     beside = f"leaked {leaked}" if leaked else "nothing leaves beside it"
     yield expect("its tunnel deleted, 3 times", "nothing leaves beside it", beside)
     yield expect("who was heard outside", f"{PUBLIC_V4} {PUBLIC_V6}", " ".join(sorted(heard)))
+
+
+def _off(exits: Box, tell: Tell) -> Iterator[Row]:
+    """Kill the daemon first: what it finds at its start it must still take away."""
+    tell("box-b's daemon is killed and started, then the provider is switched off")
+    exits.daemon.signal("KILL")
+    exits.daemon.start()
+    exits.await_answer()
+    exits.client.change_plugin("exit-provider", PluginRequest(enabled=False))
+    with contextlib.suppress(LabError):
+        wait_for(lambda: None if _left(exits) else True, seconds=READY, otherwise=lambda: "")
+    left = _left(exits)
+    yield expect(
+        "the provider switched off", "nothing stays behind", left or "nothing stays behind"
+    )
+
+
+def _left(exits: Box) -> str:
+    """Return what a box still has of a provider."""
+    machine, table = exits.site.box, str(owned.PROVIDER_TABLE)
+    found = (
+        machine.attempt("ip", "-brief", "link", "show", owned.PROVIDER_DEVICE).stdout,
+        machine.attempt("nft", "list", "table", "inet", owned.NFT_PROVIDER_TABLE).stdout,
+        machine.run("ip", "rule", "show", "table", table),
+        machine.run("ip", "-6", "rule", "show", "table", table),
+        machine.attempt("ip", "route", "show", "table", table).stdout,
+        machine.attempt("ip", "-6", "route", "show", "table", table).stdout,
+    )
+    return " ".join(text.strip() for text in found if text.strip())
 
 
 def _seen(machine: Machine, version: int) -> str:

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.root, pytest.mark.mesh]
 SAME = IPv4Network("192.168.1.0/24")
 SITES = {"b": 7, "c": 8}
 PORT, CLOSED = 8000, 8001
+SHUT = {"TimeoutError", "OSError"}  # what `ask` says of what nobody carries
 OPEN = '{"acls": [{"action": "accept", "src": ["*"], "dst": ["*:*"]}]}'
 # Answers TCP with its name, UDP with its name and what came; without a checksum on port + 10.
 SERVE = """
@@ -246,9 +247,9 @@ def test_only_a_peer_with_a_grant_gets_in_and_only_where_it_was_granted(overlap:
             otherwise=lambda: "what was not granted goes on",
         )
         assert ask(granted, "udp", host_of("b"), PORT) == "b 11"
-        assert ask(granted, "udp", host_of("c"), PORT) == "TimeoutError"
-        # Nobody tells it the way any more, and to the internet is none.
-        assert ask(other, "udp", host_of("b"), PORT) == "OSError"
+        # Who is not told the way any more hears so at once, and the internet is none.
+        assert ask(granted, "udp", host_of("c"), PORT) in SHUT
+        assert ask(other, "udp", host_of("b"), PORT) in SHUT
     finally:
         overlap.coordination.client.set_policy(PolicyRequest(text=OPEN))
     await_answer(overlap, "c")

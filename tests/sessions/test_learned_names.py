@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from gatepost.errors import Malformed
 from gatepost.model.peer_api import LearnNames
-from gatepost.sessions.learned_names import MOST, MOST_OF_NAME, RESTED, LearnedNames
+from gatepost.sessions.learned_names import (
+    MOST,
+    MOST_NAMES,
+    MOST_OF_NAME,
+    RESTED,
+    LearnedNames,
+)
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -148,6 +154,32 @@ def test_all_domains_together_have_a_limit_too() -> None:
 
     assert lesson.given == ()
     assert len(learned.known("*.one.example")) == MOST
+
+
+def test_any_number_of_names_may_lead_to_few_addresses() -> None:
+    learned = make_learned(make_wish("*.apps.example", most=2))
+    for n in range(MOST_NAMES + 100):
+        lesson = learned.learn((f"n{n}.apps.example",), (ONE, TWO), 0, NOW + n)
+
+        assert lesson.given == (ONE, TWO)
+    later = NOW + MOST_NAMES + 100
+    third = learned.learn(("other.apps.example",), (IPv4Address("203.0.113.3"),), 0, later)
+
+    assert third.given == ()
+    assert learned.known("*.apps.example") == {ONE, TWO}
+    assert len(learned.dump()) < 100 * MOST_NAMES
+    assert learned.expire(later + 24 * HOUR) == {"*.apps.example"}
+    assert learned.known("*.apps.example") == frozenset()
+
+
+def test_a_refused_answer_leaves_nothing_behind() -> None:
+    learned = make_learned(make_wish("*.apps.example", most=1))
+    learned.learn(("a.apps.example",), (ONE,), 0, NOW)
+    before = learned.dump()
+    for n in range(50):
+        learned.learn((f"n{n}.apps.example",), (TWO,), 0, NOW)
+
+    assert learned.dump() == before
 
 
 def test_what_is_known_survives_being_written_down() -> None:

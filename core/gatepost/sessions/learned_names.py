@@ -1,10 +1,10 @@
 """The addresses that peers were given for domains, for as long as they count. Pure.
 
-An address is kept for a time after it was last given. A name has at most
-`MOST_OF_NAME`, a domain as many as its wish says, all domains together `MOST`: a route
-is made of each, and a server that names thousands must not flood the mesh. Where there
-is no room, the answer is cut down to addresses that are known: so whatever a peer is told has
-a route, and what has none is not told.
+An address is kept for a time after it was last given. A name has at most `MOST_OF_NAME`, a
+domain as many different ones as its wish says, all domains together `MOST`: a route is made
+of each, and a server that names thousands must not flood the mesh. Where there is no room,
+the answer is cut down to addresses that are known: so whatever a peer is told has a route,
+and what has none is not told.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gatepost.model.netmap import IPAddress
 from gatepost.model.peer_api import LearnNames
 
 MOST_OF_NAME = 64
+MOST_NAMES = 1024  # further ones of a domain count as one, whose answers are told as they are
 MOST = 800  # the coordination server takes 1024 routes of a node
 RESTED = 600.0  # seconds after which an address that was not given may make room for another
 
@@ -83,16 +84,19 @@ class LearnedNames:
         if found is None:
             return Lesson(given=told)
         name, wish = found
-        held = self._names.setdefault(name, {})
-        until = now + max(wish.keep.total_seconds(), ttl)
-        new = [a for a in told if a not in held]
-        admitted = frozenset(new[: self._room(wish, held, len(new), now)])
+        place = name if name in self._names or len(self._names) < MOST_NAMES else wish.domain
+        held = self._names.get(place, {})
+        admitted = self._admit(wish, [a for a in told if a not in held], now)
+        if place == name:
+            admitted = admitted[: max(0, MOST_OF_NAME - len(held))]
         given = tuple(a for a in told if a in held or a in admitted)
-        if not given and told:
+        if not given and told and place == name:
             version = told[0].version
             given = tuple(a for a in held if a.version == version)[:MOST_OF_NAME]
-        held.update(dict.fromkeys(given, until))
-        return Lesson(given=given, new=admitted)
+        if given:
+            until = now + max(wish.keep.total_seconds(), ttl)
+            self._names[place] = {**self._names.get(place, {}), **dict.fromkeys(given, until)}
+        return Lesson(given=given, new=frozenset(admitted))
 
     def expire(self, now: float) -> frozenset[Domain]:
         """Forget what nobody was given for long enough; return the domains that lost some."""
@@ -106,32 +110,38 @@ class LearnedNames:
                 del self._names[name]
         return frozenset(lost)
 
-    def _room(
-        self, wish: LearnNames, held: Mapping[IPAddress, float], wanted: int, now: float
-    ) -> int:
-        """Return how many more addresses a name may have, after making room where that is due."""
-        total = self._count(self._names)
-        here = self._count(self._below(wish.domain))
-        short = wanted - min(wish.most - here, MOST - total)
-        if short > 0:
-            short -= self._drop(wish, short, now)
-        return max(0, min(wanted - max(short, 0), MOST_OF_NAME - len(held)))
+    def _admit(self, wish: LearnNames, new: list[IPAddress], now: float) -> list[IPAddress]:
+        """Return those for which there is room; what is known under another name costs nothing."""
+        if not new:
+            return []
+        known = self.known(wish.domain)
+        costly = [a for a in new if a not in known]
+        room = self._room(wish)
+        if room < len(costly):
+            self._drop(wish, len(costly) - room, now)
+            room = self._room(wish)
+        refused = set(costly[room:])
+        return [a for a in new if a not in refused]
 
-    def _drop(self, wish: LearnNames, count: int, now: float) -> int:
-        """Drop up to so many addresses of a domain that were not given lately; return how many."""
+    def _room(self, wish: LearnNames) -> int:
+        """Return how many more addresses a domain may have."""
+        everywhere = {a for held in self._names.values() for a in held}
+        return max(0, min(wish.most - len(self.known(wish.domain)), MOST - len(everywhere)))
+
+    def _drop(self, wish: LearnNames, count: int, now: float) -> None:
+        """Drop up to so many addresses of a domain that were not given lately."""
         limit = now + wish.keep.total_seconds() - RESTED
-        idle = sorted(
-            (until, name, address)
-            for name in self._below(wish.domain)
-            for address, until in self._names[name].items()
-            if until <= limit
-        )
-        for _, name, address in idle[:count]:
-            del self._names[name][address]
-        return min(count, len(idle))
-
-    def _count(self, names: Iterable[str]) -> int:
-        return sum(len(self._names[n]) for n in names)
+        latest = dict[IPAddress, float]()
+        for name in self._below(wish.domain):
+            for address, until in self._names[name].items():
+                latest[address] = max(until, latest.get(address, 0.0))
+        rested = sorted((u, int(a), a) for a, u in latest.items() if u <= limit)
+        gone = {address for _, _, address in rested[:count]}
+        for name in self._below(wish.domain):
+            left = {a: u for a, u in self._names[name].items() if a not in gone}
+            self._names[name] = left
+            if not left:
+                del self._names[name]
 
     def _below(self, domain: Domain) -> list[str]:
         return [n for n in self._names if _covers(domain, n)]

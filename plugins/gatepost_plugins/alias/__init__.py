@@ -129,11 +129,14 @@ def _names(settings: Settings) -> Iterator[Item]:
 
 
 def _taken(netmap: NetMap, offered: Iterable[Renumber]) -> Iterator[Item]:
-    """Name whoever carries a part of an alias. The whole is another box of this site: no harm."""
+    """Name whoever carries a part of an alias, or all of it: that may be a box of this site."""
     for pair in offered:
         for peer in netmap.peers:
             for route in peer.routes:
-                if route != pair.outside and route.prefixlen > 0 and pair.outside.overlaps(route):
+                if route == pair.outside:
+                    text = f"{route} is carried by {peer.label} too: right if it is at this site"
+                    yield Notice("alias-shared", text, Level.INFO)
+                elif route.prefixlen > 0 and pair.outside.overlaps(route):
                     yield Notice(
                         "alias-taken",
                         f"{pair.outside} overlaps {route}, which {peer.label} carries: give this "

@@ -15,8 +15,8 @@ from gatepost.model.owned import DEVICE
 from gatepost.model.resolver import HostResolver
 
 RESOLVED, RESOLVCONF = "resolvectl", "resolvconf"
-# Debian's resolvconf and openresolv put records that begin with "tun" before those of networks.
-RECORD = f"tun-{DEVICE}"
+# Both put records whose name begins so before those of networks.
+RECORD = f"tun0.{DEVICE}"
 TIMEOUT = 5.0  # seconds for one command
 _WORDS = 300  # characters of its complaint
 

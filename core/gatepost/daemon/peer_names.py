@@ -149,7 +149,7 @@ class PeerNames:
             log.info(
                 "%s was told of %d new addresses of %s", peer.name, len(lesson.new), wish.domain
             )
-            self._publish_all(found.chain)
+            self._publish_all()
             self.announce()
             self.save(self.learned.dump())
         if lesson.new:
@@ -168,11 +168,10 @@ class PeerNames:
             self._withheld[name] = f"its address {address} is {reason}, so nobody is told of it"
         return reason
 
-    def _publish_all(self, chain: Iterable[str]) -> None:
-        names = tuple(chain)
+    def _publish_all(self) -> None:
+        """Publish every domain: for a new address of one, another may have lost some."""
         for domain in self.learned.domains:
-            if any(self.learned.means(domain, name) for name in names):
-                self._publish(domain)
+            self._publish(domain)
 
     def _publish(self, domain: str) -> None:
         self.publish(WatchNames(domain), self.learned.known(domain))

@@ -68,10 +68,6 @@ class LearnedNames:
                 return name, wish
         return None
 
-    def means(self, domain: Domain, name: str) -> bool:
-        """Say whether what is known of a name counts for a domain."""
-        return name in self._names and _covers(domain, name)
-
     def learn(
         self, chain: Iterable[str], addresses: Iterable[IPAddress], ttl: float, now: float
     ) -> Lesson:
@@ -85,8 +81,8 @@ class LearnedNames:
             return Lesson(given=told)
         name, wish = found
         place = name if name in self._names or len(self._names) < MOST_NAMES else wish.domain
+        admitted = self._admit(wish, place, told, now)
         held = self._names.get(place, {})
-        admitted = self._admit(wish, [a for a in told if a not in held], now)
         if place == name:
             admitted = admitted[: max(0, MOST_OF_NAME - len(held))]
         given = tuple(a for a in told if a in held or a in admitted)
@@ -110,17 +106,20 @@ class LearnedNames:
                 del self._names[name]
         return frozenset(lost)
 
-    def _admit(self, wish: LearnNames, new: list[IPAddress], now: float) -> list[IPAddress]:
-        """Return those for which there is room; what is known under another name costs nothing."""
+    def _admit(
+        self, wish: LearnNames, place: str, told: tuple[IPAddress, ...], now: float
+    ) -> list[IPAddress]:
+        """Return the new ones for which there is room; what another name has costs nothing."""
+        held = self._names.get(place, {})
+        new = [a for a in told if a not in held]
         if not new:
             return []
         known = self.known(wish.domain)
         costly = [a for a in new if a not in known]
-        room = self._room(wish)
-        if room < len(costly):
-            self._drop(wish, len(costly) - room, now)
-            room = self._room(wish)
-        refused = set(costly[room:])
+        short = len(costly) - self._room(wish)
+        if short > 0:
+            self._drop(wish, short, frozenset(told), now)
+        refused = frozenset(costly[self._room(wish) :])
         return [a for a in new if a not in refused]
 
     def _room(self, wish: LearnNames) -> int:
@@ -128,14 +127,14 @@ class LearnedNames:
         everywhere = {a for held in self._names.values() for a in held}
         return max(0, min(wish.most - len(self.known(wish.domain)), MOST - len(everywhere)))
 
-    def _drop(self, wish: LearnNames, count: int, now: float) -> None:
+    def _drop(self, wish: LearnNames, count: int, kept: frozenset[IPAddress], now: float) -> None:
         """Drop up to so many addresses of a domain that were not given lately."""
         limit = now + wish.keep.total_seconds() - RESTED
         latest = dict[IPAddress, float]()
         for name in self._below(wish.domain):
             for address, until in self._names[name].items():
                 latest[address] = max(until, latest.get(address, 0.0))
-        rested = sorted((u, int(a), a) for a, u in latest.items() if u <= limit)
+        rested = sorted((u, int(a), a) for a, u in latest.items() if u <= limit and a not in kept)
         gone = {address for _, _, address in rested[:count]}
         for name in self._below(wish.domain):
             left = {a: u for a, u in self._names[name].items() if a not in gone}

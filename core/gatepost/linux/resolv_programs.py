@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import socket
 from pathlib import Path
 
 from gatepost.model.owned import DEVICE
@@ -74,8 +75,11 @@ class Resolved:
 
     async def give_back(self) -> None:
         """Forget what the link was told; nothing is there to forget when the link is gone."""
-        if await asyncio.to_thread(Path(f"/sys/class/net/{self._device}").exists):
-            await run(self._program, "revert", self._device)
+        try:
+            socket.if_nametoindex(self._device)
+        except OSError:
+            return
+        await run(self._program, "revert", self._device)
 
 
 class Resolvconf:

@@ -11,6 +11,7 @@ and 20 ms.
 
 from __future__ import annotations
 
+import gc
 import json
 import random  # noqa: TID251  # the same mesh every time, not secrets
 import sys
@@ -45,6 +46,7 @@ def main() -> int:
     whole = min(seconds(lambda: make_all(Compiled.of(policy, inventory))) for _ in range(3))
     compiled = Compiled.of(policy, inventory)
     make_all(compiled)
+    gc.freeze()  # as the server does: what stays is not looked through for garbage
     changes: list[float] = []
     for _ in range(CHANGES):
         machine = inventory.machines[dice.randint(1, nodes)]
@@ -64,7 +66,12 @@ def main() -> int:
             Figure(
                 name="change", value=median(changes) * 1000, unit="ms", limit=LIMITS["change_ms"]
             ),
-            Figure(name="change worst", value=max(changes) * 1000, unit="ms"),
+            Figure(
+                name="change worst",
+                value=max(changes) * 1000,
+                unit="ms",
+                limit=LIMITS["change_ms"],
+            ),
         ]
     )
 

@@ -68,6 +68,7 @@ class Concerns:
         self._keys: dict[int, Hashable] = {}
         self.all = tuple(self._concern(r) for r in rules)
         self._marks = [c.mark for c in self.all]
+        self._openings = [[o.target.machines for o in c.rule.openings] for c in self.all]
         self._special = frozenset(i for i, c in enumerate(self.all) if not c.is_uniform)
         self._personal = frozenset(i for i, c in enumerate(self.all) if c.is_personal)
         of_people = (c.rule.sources.senders for c in self.all if c.is_personal)
@@ -119,8 +120,8 @@ class Concerns:
         indexes = self.of(machine_id)
         marks = tuple(map(self._marks.__getitem__, indexes))
         if self._special.isdisjoint(indexes):
-            openings = (o for i in indexes for o in self.all[i].rule.openings)
-            return marks, tuple(bool(o.target.machines >> machine_id & 1) for o in openings)
+            openings = self._openings
+            return marks, tuple([m >> machine_id & 1 for i in indexes for m in openings[i]])
         if self._personal.isdisjoint(indexes):
             return machine_id, marks
         own = self._directory.by_member.get(self._member(machine_id), 0)

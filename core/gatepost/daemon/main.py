@@ -44,7 +44,7 @@ from gatepost.daemon.probes import (
     LocalNetworksProbe,
     Surroundings,
 )
-from gatepost.daemon.providers import ProviderProbe, ServerProbe, make_providers
+from gatepost.daemon.providers import Providers, make_providers, provider_probes
 from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.relay_use import RelayUse
 from gatepost.daemon.relaying import Relaying
@@ -145,27 +145,19 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         )
     )
     stack.push_async_callback(carriers.close)
-    control = make_control(
-        inputs,
-        keeper,
-        me,
-        lambda: node.announcement(),  # noqa: PLW0108
-        carriers.tsmp_ping,
-    )
+    control = make_control(inputs, keeper, me, lambda: node.announcement(), carriers.tsmp_ping)  # noqa: PLW0108
     in_force = InForce(file, plugins, inputs, entry_points(group=GROUP), control.configure_box)
     await in_force.reload()
     names, peer_api = await make_names(options, store, inputs, tell, stack)
     providers = make_providers(store, wireguard, inputs, lambda: in_force.box)
     probes = (
-        *own_probes(netlink, surroundings), ProviderProbe(providers), ServerProbe(providers),
-        TunnelKeyProbe(store), HostServersProbe(names.host), *plugins.probes()
+        *own_probes(netlink, surroundings), *provider_probes(providers), TunnelKeyProbe(store),
+        HostServersProbe(names.host), *plugins.probes()
     )  # fmt: skip
     observer = Observer(inputs, probes, time.monotonic)
     wishes = Wishes(
         inputs, plugins, is_out=lambda: not control.is_logged_in, watch=observer.watch,
-        own=lambda seen: (
-            steering(me.port, seen), *relay_use.resources(surroundings.latest.links)
-        ),
+        own=lambda seen: (steering(me.port, seen), *relay_use.resources(surroundings.latest.links)),
     )  # fmt: skip
     stages = own_appliers(netlink, wireguard, carriers, wishes, options.state_directory, names)
     after = lambda: node.after_round()  # noqa: PLW0108, E731  # not made yet
@@ -181,22 +173,32 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         services=services, relaying=relaying, relay_use=relay_use,
         names=names, peer_api=peer_api, path_sizes=PathSizes(carriers, inputs),
     )  # fmt: skip
-    api = LocalNode(
-        in_force=in_force, inputs=inputs, control=control, reconciler=reconciler, wishes=wishes,
-        carriers=carriers, wireguard=wireguard, port=me.port, notices=node.notices,
-        network=node.network, now=wall_clock, relay=relaying.state,
-        examine=lambda: check_network(carriers, port_mapping, wall_clock),
-        relay_outcomes=relay_use.outcomes, exit_providers=providers,
+    api = make_local_node(node, providers, netlink, wireguard, surroundings, me)
+    return node, api
+
+
+def make_local_node(
+    node: Node, providers: Providers, netlink: Netlink, wireguard: WireGuard,
+    surroundings: Surroundings, me: Myself,
+) -> LocalNode:  # fmt: skip
+    """Make what the local API sees of the node."""
+    return LocalNode(
+        in_force=node.in_force, inputs=node.inputs, control=node.control,
+        reconciler=node.reconciler, wishes=node.wishes,
+        carriers=node.carriers, wireguard=wireguard, port=me.port, notices=node.notices,
+        network=node.network, now=wall_clock, relay=node.relaying.state,
+        examine=lambda: check_network(node.carriers, node.port_mapping, wall_clock),
+        relay_outcomes=node.relay_use.outcomes, exit_providers=providers,
         look_around=LookAround(
-            netlink=netlink, surroundings=surroundings, carriers=carriers,
-            port_mapping=port_mapping, inputs=inputs, wishes=wishes,
+            netlink=netlink, surroundings=surroundings, carriers=node.carriers,
+            port_mapping=node.port_mapping, inputs=node.inputs, wishes=node.wishes,
         ),
         routers=lambda: tuple(g.address for g in surroundings.gateways()),
         guests=make_guests(
-            wireguard, inputs, wishes, lambda: in_force.box, lambda: carriers.surveyed
+            wireguard, node.inputs, node.wishes, lambda: node.in_force.box,
+            lambda: node.carriers.surveyed,
         ),
     )  # fmt: skip
-    return node, api
 
 
 def make_control(

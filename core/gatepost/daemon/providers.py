@@ -16,6 +16,7 @@ from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.settings_file import BoxSettings
 from gatepost.daemon.store import Store
 from gatepost.errors import NotFoundError, RefusedError, SettingsError, StateError
+from gatepost.hookspecs import Probe
 from gatepost.linux.wireguard import WireGuard
 from gatepost.linux.wireguard_state import PeerState
 from gatepost.model.netmap import IPAddress
@@ -147,6 +148,10 @@ class ServerProbe:
         peer = await self.providers.peer_now()
         is_it = peer is not None and peer.public_key == watch.server
         return peer.endpoint.address if peer and is_it and peer.endpoint else None
+
+
+def provider_probes(providers: Providers) -> tuple[Probe, ...]:
+    return (ProviderProbe(providers), ServerProbe(providers))
 
 
 def make_providers(

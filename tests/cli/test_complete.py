@@ -27,7 +27,7 @@ def offered(*words: str) -> list[str]:
     ("words", "names"),
     [
         (("adm",), ["admin"]),
-        (("plugin", "set", ""), ["mesh", "subnet-router"]),
+        (("plugin", "set", ""), ["mesh", "subnet-router", "plain-wireguard", "exit-provider"]),
         (("plugin", "enable", "sub"), ["subnet-router"]),
         (("plugin", "set", "subnet-router", "m"), ["masquerade=", "metric=", "mode="]),
         (("plugin", "set", "subnet-router", "metric=1", "net"), ["networks="]),

@@ -18,7 +18,7 @@ FEW = 8
 
 def admission_chains(tables: Admission, version: int) -> Iterator[str]:
     """Write the tables of one version: a chain per services, per targets, then the sources."""
-    address = "ip" if version == 4 else "ip6"  # noqa: PLR2004
+    address = "ip" if version == 4 else "ip6"  # noqa: PLR2004  # the version of IP
     for number, services in enumerate(tables.services):
         yield f"\tchain services{version}_{number} {{"
         yield from _services(services)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 import pytest
 from tests.net.waiting import eventually
 
+from gatepost.daemon.relay_mapping import RelayMapping
 from gatepost.daemon.relaying import FIRST_PAUSE, LAST_PAUSE, MAY_USE, Relaying, next_pause
 from gatepost.model.keys import DiscoPublic, NodePublic
 from gatepost.model.netmap import Endpoint, Grant, NetMap
@@ -23,6 +24,7 @@ from gatepost.wire.disco_relay import AllocateRequest
 
 SHE, HE = DiscoPublic(secrets.token_bytes(32)), DiscoPublic(secrets.token_bytes(32))
 HERE = ip_address("192.0.2.1")
+OUTSIDE = ip_address("203.0.113.1")
 REQUEST = AllocateRequest((SHE, HE), 1)
 
 
@@ -37,17 +39,52 @@ def make_mesh(capability: str = MAY_USE) -> NetMap:
     return replace(netmap, grants=(grant,))
 
 
+class Keeper:
+    """One port at a `Router`."""
+
+    def __init__(self, router: Router, port: int, on_change: Callable[[], None]) -> None:
+        self._router, self._port, self._on_change = router, port, on_change
+
+    def use(self, *, on: bool, upnp: bool = True) -> None:
+        before = self.endpoints()
+        self._router.forwarded.discard(self._port)
+        if on and upnp:  # all that this one speaks
+            self._router.forwarded.add(self._port)
+        if self.endpoints() != before:
+            self._on_change()
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        is_mapped = self._port in self._router.forwarded
+        return (Endpoint(OUTSIDE, self._port),) if is_mapped else ()
+
+    async def close(self) -> None:
+        self._router.left = frozenset(self._router.forwarded)
+
+
+@dataclass
+class Router:
+    """A router that forwards whatever port it is asked for."""
+
+    forwarded: set[int] = field(default_factory=set[int])
+    left: frozenset[int] = frozenset()  # when the last keeper was closed
+
+    def keep(self, port: int, on_change: Callable[[], None]) -> Keeper:
+        return Keeper(self, port, on_change)
+
+
 @dataclass
 class Bed:
     """A relay's runner and the ports that it told."""
 
     ports: list[object] = field(default_factory=list[object])
+    router: Router = field(default_factory=Router)
 
     def __post_init__(self) -> None:
         self.relaying = Relaying(
             own_addresses=lambda: (HERE,),
             forwarder=NoForwarder("not in this test"),
             publish=self.publish,
+            mapping=RelayMapping(self.router.keep),
         )
 
     def publish(self, _watch: Watch[int], answer: object) -> None:
@@ -87,6 +124,36 @@ async def test_whoever_was_granted_it_gets_a_place_at_the_open_port(bed: Bed) ->
 
     assert answer is not None
     assert answer.allocation.addresses == (Endpoint(HERE, port),)
+
+
+def told(bed: Bed) -> tuple[Endpoint, ...]:
+    answer = bed.relaying.allocate(SHE, make_mesh().peers[0].key, REQUEST)
+    assert answer is not None
+    return answer.allocation.addresses
+
+
+async def test_clients_are_told_the_port_that_the_router_forwards_first(bed: Bed) -> None:
+    bed.relaying.mapping.use(on=True, upnp=True)
+    port = await bed.start()
+    mapped = told(bed)
+    bed.relaying.mapping.use(on=False, upnp=True)
+
+    assert mapped == (Endpoint(OUTSIDE, port), Endpoint(HERE, port))
+    assert told(bed) == (Endpoint(HERE, port),)
+
+
+async def test_a_port_is_given_back_with_its_relay_and_left_by_a_daemon_that_ends() -> None:
+    bed = Bed()
+    bed.relaying.mapping.use(on=True, upnp=True)
+    await bed.start()
+    bed.relaying.replace([])
+    without = set(bed.router.forwarded)
+    bed.ports.clear()
+    port = await bed.start()
+    await bed.relaying.close()
+
+    assert without == set()
+    assert bed.router.left == {port}
 
 
 async def test_peers_without_the_grant_strangers_and_other_capabilities_hear_nothing(
@@ -175,7 +242,11 @@ async def test_a_port_that_is_taken_is_a_notice_that_names_it(bed: Bed) -> None:
 
 async def test_the_end_lets_go_of_the_kernels_table() -> None:
     forwarder = Closable("not in this test")
-    await Relaying(own_addresses=tuple, forwarder=forwarder, publish=lambda _w, _a: None).close()
+    mapping = RelayMapping(Router().keep)
+    relaying = Relaying(
+        own_addresses=tuple, forwarder=forwarder, publish=lambda _w, _a: None, mapping=mapping
+    )
+    await relaying.close()
 
     assert forwarder.closed
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gatepost.model.status import NetcheckDocument, UpRequest
+from gatepost.model.owned import PEER_RELAY_PORT, WIREGUARD_PORT
+from gatepost.model.status import NetcheckDocument, PluginRequest, UpRequest
 from gatepost.testing.lab_boxes import Box, wait_for
 from gatepost.testing.lab_mesh import Lab
 from gatepost.testing.nat import Nat
@@ -38,11 +39,11 @@ def mesh_address(box: Box) -> str:
     return node.addresses[0]
 
 
-def has_port(box: Box) -> bool:
+def has_port(box: Box, port: int = WIREGUARD_PORT) -> bool:
     """Say whether the router sends the port on to the box."""
     router = box.site.router
     assert router is not None
-    return "41641" in router.run("nft", "list", "chain", "inet", "miniupnpd", "prerouting")
+    return str(port) in router.run("nft", "list", "chain", "inet", "miniupnpd", "prerouting")
 
 
 def netcheck_when_up(box: Box) -> NetcheckDocument:
@@ -108,6 +109,27 @@ def test_where_udp_is_blocked_latencies_are_those_of_https(lab: Lab) -> None:
     assert not report.udp
     assert report.regions[0].latency_https is not None
     assert report.regions[0].latency == report.regions[0].latency_https
+
+
+def test_a_relay_behind_the_router_gets_a_port_of_its_own_and_gives_it_back(lab: Lab) -> None:
+    mapped = lab.boxes["mapped"]
+    address = f"{MAPPED.partition(':')[0]}:{PEER_RELAY_PORT}"
+
+    def is_told() -> bool:
+        relay = mapped.client.status().relay_server
+        return relay is not None and address in relay.addresses
+
+    mapped.client.change_plugin("peer-relay", PluginRequest(enabled=True))
+    wait_for(lambda: is_told() or None, seconds=patient(15), otherwise=mapped.daemon.tail)
+    assert has_port(mapped, PEER_RELAY_PORT)
+    mapped.client.change_plugin("peer-relay", PluginRequest(enabled=False))
+    wait_for(
+        lambda: not has_port(mapped, PEER_RELAY_PORT) or None,
+        seconds=patient(10),
+        otherwise=mapped.daemon.tail,
+    )
+
+    assert has_port(mapped)
 
 
 def test_a_mesh_that_is_down_gives_the_port_back_and_takes_it_again(lab: Lab) -> None:

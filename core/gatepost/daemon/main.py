@@ -46,6 +46,7 @@ from gatepost.daemon.probes import (
 )
 from gatepost.daemon.providers import Providers, make_providers, provider_probes
 from gatepost.daemon.reconciler import Reconciler
+from gatepost.daemon.relay_mapping import RelayMapping
 from gatepost.daemon.relay_use import RelayUse
 from gatepost.daemon.relaying import Relaying
 from gatepost.daemon.services import Services
@@ -134,7 +135,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     wireguard = await find_wireguard(netlink, options.state_directory)
     inputs, plugins = Inputs(), Plugins()
     surroundings = Surroundings(lambda: read_attachment(netlink))
-    relaying = make_relaying(netlink, surroundings, inputs)
+    relaying = make_relaying(netlink, me, surroundings, inputs)
     stack.push_async_callback(relaying.close)
     relay_use = await make_relay_use(netlink, me, relaying, inputs)
     stack.push_async_callback(relay_use.close)
@@ -162,7 +163,9 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     stages = own_appliers(netlink, wireguard, carriers, wishes, options.state_directory, names)
     after = lambda: node.after_round()  # noqa: PLW0108, E731  # not made yet
     reconciler = Reconciler((*stages, plugins.appliers()), wishes.desire, after)
-    port_mapping = make_port_mapping(me, surroundings, lambda: node.tell_endpoints())  # noqa: PLW0108
+    port_mapping = make_port_mapping(
+        me, surroundings, me.port, lambda: node.tell_endpoints()  # noqa: PLW0108  # not made yet
+    )  # fmt: skip
     stack.push_async_callback(port_mapping.close)
     surroundings.on_gateways(lambda: node.map_port())  # noqa: PLW0108
     services = Services(inputs.answer_one, lambda: api.status_text(), names.resolver)  # noqa: PLW0108
@@ -287,11 +290,11 @@ async def give_back_names(options: Options) -> None:
 
 
 def make_port_mapping(
-    me: Myself, surroundings: Surroundings, on_change: Callable[[], None]
+    me: Myself, surroundings: Surroundings, port: int, on_change: Callable[[], None]
 ) -> PortMapping:
-    """Make what asks the router to forward our port."""
+    """Make what asks the router to forward a port of ours."""
     return PortMapping(
-        port=me.port,
+        port=port,
         secret=me.disco.raw,
         gateways=surroundings.gateways,
         on_change=on_change,
@@ -300,12 +303,17 @@ def make_port_mapping(
     )
 
 
-def make_relaying(netlink: Netlink, surroundings: Surroundings, inputs: Inputs) -> Relaying:
+def make_relaying(
+    netlink: Netlink, me: Myself, surroundings: Surroundings, inputs: Inputs
+) -> Relaying:
     """Make what runs a relay for others when a plugin asks for one."""
     return Relaying(
         own_addresses=surroundings.endpoints,
         forwarder=KernelForwarder(netlink),
         publish=inputs.answer_one,
+        mapping=RelayMapping(
+            lambda port, on_change: make_port_mapping(me, surroundings, port, on_change)
+        ),
     )
 
 

@@ -154,10 +154,10 @@ class Node:
         """Keep our port mapped while the mesh is up and the settings ask for it."""
         is_up = bool(self.inputs.wanted and self.keeper.identity.node)
         netmap = self.inputs.netmap
-        self.port_mapping.use(
-            on=is_up and self.in_force.box.node.port_mapping,
-            upnp=netmap is None or NO_UPNP not in netmap.me.capabilities,
-        )
+        on = is_up and self.in_force.box.node.port_mapping
+        upnp = netmap is None or NO_UPNP not in netmap.me.capabilities
+        self.port_mapping.use(on=on, upnp=upnp)
+        self.relaying.mapping.use(on=on, upnp=upnp)
         self.tell_endpoints()
 
     def tell_endpoints(self) -> None:

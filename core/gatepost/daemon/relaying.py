@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from gatepost.daemon.relay_mapping import RelayMapping
 from gatepost.model.keys import DiscoPublic, NodePublic
 from gatepost.model.netmap import Endpoint, IPAddress, NetMap
 from gatepost.model.observed import Watch
@@ -36,12 +37,16 @@ class Relaying:
     own_addresses: Callable[[], Iterable[IPAddress]]
     forwarder: Forwarder
     publish: Callable[[Watch[int], object], None]
+    mapping: RelayMapping
     _wanted: PeerRelay | None = None
     _netmap: NetMap | None = None
     _service: RelayService | None = None
     _task: asyncio.Task[None] | None = None
     _failure: str = ""
     _tasks: Tasks = field(default_factory=Tasks)
+
+    def __post_init__(self) -> None:
+        self.mapping.on_change = self._on_mapped
 
     def replace(self, resources: Iterable[Resource]) -> None:
         """Run exactly the relay among `resources`. Never waits."""
@@ -54,7 +59,9 @@ class Relaying:
         previous = self._task  # kept when no relay is wanted: it has the port until it has ended
         if previous is not None:
             previous.cancel()
-        if wanted is not None:
+        if wanted is None:
+            self.mapping.set_port(0)
+        else:
             self._task = self._tasks.spawn(self._keep(wanted, previous), "peer relay")
 
     def set_netmap(self, netmap: NetMap | None) -> None:
@@ -81,6 +88,7 @@ class Relaying:
 
     async def close(self) -> None:
         await self._tasks.close()
+        await self.mapping.close()
         await self.forwarder.close()
 
     def allocate(
@@ -115,6 +123,7 @@ class Relaying:
                 on_port=self._on_port,
             )
             self.set_netmap(self._netmap)
+            self._on_mapped()
             began = asyncio.get_running_loop().time()
             try:
                 await service.run()
@@ -130,6 +139,12 @@ class Relaying:
     def _on_port(self, port: int) -> None:
         self._failure = ""
         self.publish(WatchPeerRelay(), port)
+        if self._wanted is not None:
+            self.mapping.set_port(port)
+
+    def _on_mapped(self) -> None:
+        if self._service is not None:
+            self._service.set_mapped(self.mapping.endpoints())
 
 
 def next_pause(pause: float, lasted: float) -> float:

@@ -86,6 +86,7 @@ class RelayService:
         self._sockets: dict[int, RelaySocket] = {}
         self._stun = StunClient(self._send, clock, random_bytes)
         self._regions: tuple[DerpRegion, ...] = ()
+        self._mapped: tuple[Endpoint, ...] = ()  # by a router
         self._found: tuple[Endpoint, ...] = ()  # by STUN
         self._hurry = asyncio.Event()
 
@@ -106,6 +107,11 @@ class RelayService:
         if regions != self._regions:
             self._regions = regions
             self._hurry.set()
+
+    def set_mapped(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Tell clients the addresses that a router forwards to our port; none when that ended."""
+        self._mapped = endpoints
+        self._tell_addresses()
 
     def poke(self) -> None:
         """Look again at addresses, routes and the kernel's table: the network has changed."""
@@ -214,11 +220,11 @@ class RelayService:
                 continue
 
     def _tell_addresses(self) -> None:
-        """Give the session our addresses: what the operator knows, our own, what STUN saw."""
+        """Give the session our addresses: the operator's, a router's, our own, what STUN saw."""
         own = (
             Endpoint(a, self._sockets[a.version].port)
             for a in self._own_addresses()
             if a.version in self._sockets
         )
-        known = dict.fromkeys((*self._static, *own, *self._found))
+        known = dict.fromkeys((*self._static, *self._mapped, *own, *self._found))
         self._session.addresses = tuple(known)[:MOST_ADDRESSES]

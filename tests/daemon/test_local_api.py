@@ -41,6 +41,17 @@ from gatepost.testing.fakes import FakeKernel
 SERVER = "http://server.test"
 
 
+def nobody_invited(in_force: InForce, wishes: Wishes) -> GuestDesk:
+    """Return what speaks of plain WireGuard, on a box where nobody sees or shares anything."""
+    return GuestDesk(
+        device=NoTunnel(),
+        box=lambda: in_force.box,
+        wanted=lambda: wishes.merged.resources.values(),  # noqa: PLW0108  # replaced whole
+        shared=tuple,
+        seen=tuple,
+    )
+
+
 async def no_peer() -> None:
     """No provider is in use."""
 
@@ -129,13 +140,7 @@ async def box(tmp_path: Path, points: tuple[EntryPoint, ...] = ()) -> AsyncGener
         exit_providers=Providers(
             store=store, publish=inputs.answer_one, in_use=str, peer_now=no_peer
         ),
-        guests=GuestDesk(
-            device=NoTunnel(),
-            box=lambda: in_force.box,
-            wanted=lambda: wishes.merged.resources.values(),  # noqa: PLW0108  # replaced whole
-            shared=tuple,
-            seen=tuple,
-        ),
+        guests=nobody_invited(in_force, wishes),
         look_around=nothing_around,
     )
     try:

@@ -15,6 +15,7 @@ from gatepost.model.kernel import (
     Admit,
     Forward,
     Listen,
+    OnlyThroughMesh,
     PacketFilter,
     Route,
     Rule,
@@ -25,6 +26,7 @@ from gatepost.model.kernel import (
 )
 from gatepost.model.keys import NodePrivate
 from gatepost.model.mesh import Advertise, AllowedPrefix
+from gatepost.model.names import NameServer
 from gatepost.model.netmap import NetMap
 from gatepost.model.observed import Observed
 from gatepost.model.resolver import HostResolver, Rank, Upstream
@@ -178,3 +180,25 @@ def test_what_leaves_through_a_tunnel_only_becomes_a_table_of_its_own() -> None:
     assert isinstance(table, PacketFilter)
     assert table.table == "gatepost-provider"
     assert "10.1.0.0/16" in table.text
+
+
+def test_a_server_around_that_was_given_names_is_asked_beside_an_exit() -> None:
+    here, elsewhere = ip_address("192.168.1.53"), ip_address("192.0.2.53")
+    guard = OnlyThroughMesh(device="gatepost0", spared=frozenset({ip_network("192.168.1.0/24")}))
+    servers = tuple(NameServer(addresses=(a,)) for a in (here, elsewhere))
+    (named,) = [
+        r
+        for r in lower(
+            want(guard, Upstream(suffix="lan.example", servers=servers))
+        ).resources.values()
+        if isinstance(r, PacketFilter)
+    ]
+    (unnamed,) = [
+        r
+        for r in lower(want(guard, Upstream(suffix="", servers=servers))).resources.values()
+        if isinstance(r, PacketFilter)
+    ]
+
+    assert "192.168.1.53" in named.text
+    assert "192.0.2.53" not in named.text
+    assert "192.168.1.53" not in unnamed.text

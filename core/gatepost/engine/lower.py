@@ -97,8 +97,13 @@ def lower(desired: Desired) -> Desired:
 
 
 def _guards(resources: Mapping[Hashable, Resource]) -> Iterator[tuple[Resource, PacketFilter]]:
+    # Whoever gave a server some names means that it is asked, also beside an exit.
+    named = {
+        a for u in _of(resources, Upstream) if u.suffix for s in u.servers for a in s.addresses
+    }
     for guard in _of(resources, OnlyThroughMesh):
-        yield guard, PacketFilter(NFT_GUARD_TABLE, guard_text(guard))
+        asked = guard.asked | {a for a in named if any(a in n for n in guard.spared)}
+        yield guard, PacketFilter(NFT_GUARD_TABLE, guard_text(replace(guard, asked=asked)))
     for switch in _of(resources, OnlyThroughTunnel):
         yield switch, PacketFilter(NFT_PROVIDER_TABLE, kill_switch_text(switch))
 

@@ -33,7 +33,6 @@ from gatepost.daemon.netcheck import check_network
 from gatepost.daemon.node import Node
 from gatepost.daemon.observer import Observer
 from gatepost.daemon.options import Options, read_options
-from gatepost.daemon.path_sizes import PathSizes
 from gatepost.daemon.peer_api import PeerApiService, make_peer_api
 from gatepost.daemon.ping_request import TsmpPing
 from gatepost.daemon.probes import (
@@ -174,7 +173,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         inputs=inputs, in_force=in_force, keeper=keeper, control=control, observer=observer,
         wishes=wishes, reconciler=reconciler, carriers=carriers, port_mapping=port_mapping,
         services=services, relaying=relaying, relay_use=relay_use,
-        names=names, peer_api=peer_api, path_sizes=PathSizes(carriers, inputs),
+        names=names, peer_api=peer_api,
     )  # fmt: skip
     api = make_local_node(node, providers, netlink, wireguard, surroundings, me)
     return node, api

@@ -11,7 +11,7 @@ from tests.linux.inside import PATIENCE, run_inside
 
 from gatepost.errors import UnreachableError
 from gatepost.model.netmap import IPAddress
-from gatepost.net.return_path import Answer, is_answer, ask_as, own_address_towards
+from gatepost.net.return_path import Answer, ask_as, is_answer, own_address_towards
 from gatepost.testing.netns import Machine, connect, machines
 from gatepost.wire.icmp import Echo, write_request
 

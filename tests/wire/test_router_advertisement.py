@@ -12,6 +12,7 @@ from gatepost.errors import Malformed, Truncated, WireError
 from gatepost.wire.router_advertisement import (
     FOR_EVER,
     ROOM,
+    Preference,
     RouteInformation,
     RouterAdvertisement,
     in_packets,
@@ -32,11 +33,12 @@ def prefix_of(address: int, length: int) -> IPv6Network:
 
 
 prefixes = st.builds(prefix_of, st.integers(0, 2**128 - 1), st.integers(0, 128))
+LEVELS: tuple[Preference, ...] = ("low", "medium", "high")
 routes = st.builds(
     RouteInformation,
     prefix=prefixes,
     lifetime=st.integers(0, FOR_EVER),
-    preference=st.sampled_from(["low", "medium", "high"]),
+    preference=st.sampled_from(LEVELS),
 )
 
 

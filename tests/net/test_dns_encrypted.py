@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
-import dns.edns
 import dns.message
 import dns.rrset
 import h2.config

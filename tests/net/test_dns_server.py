@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -138,7 +138,7 @@ async def resolver(
     upstreams = Upstreams(loop.time)
     box = Resolver(upstreams.ask, loop.time)
     box.set_plan(NamePlan(suffix="mesh.example", hosts=HOSTS, routes=routes))
-    view = NameView(**{"refuses_private": False, **said})
+    view = replace(NameView(refuses_private=False), **said)
     with (
         socket.create_server(("127.0.0.1", 0)) as tcp,
         socket.socket(type=socket.SOCK_DGRAM) as udp,

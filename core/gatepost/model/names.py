@@ -76,8 +76,8 @@ def parse_name_server(
     """
     scheme, is_url, _ = text.partition("://")
     if not is_url:
-        address, port = _plain(text)
-        return NameServer(addresses=(address,), port=port, beside_exit=beside_exit)
+        address, number = _plain(text)
+        return NameServer(addresses=(address,), port=number, beside_exit=beside_exit)
     if scheme not in get_args(Transport) or scheme == "plain":
         raise ValueError(f"{text!r} is not a name server: write {_FORMS}")
     url, _, where = text.partition("@")

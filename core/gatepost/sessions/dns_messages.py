@@ -332,9 +332,10 @@ def _addresses(record: Rdata) -> Iterator[str]:
         case A() | AAAA():
             yield record.address
         case SVCBBase():
-            for hint in record.params.values():
+            # The library's own types say nothing of what a parameter holds.
+            for hint in cast(Iterable[object], record.params.values()):
                 if isinstance(hint, IPv4HintParam | IPv6HintParam):
-                    yield from hint.addresses
+                    yield from cast(Iterable[str], hint.addresses)
         case _:
             return
 

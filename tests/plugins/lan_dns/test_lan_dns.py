@@ -147,5 +147,5 @@ async def test_a_list_that_cannot_be_read_does_not_take_the_others_with_it(tmp_p
     told = context.told[WatchLists()]
 
     assert context.views[-1].blocked == {"ads.example"}
-    assert isinstance(told, tuple)
-    assert [str(t).split(":")[0] for t in told] == [missing, page]
+    assert str(told).count(missing) >= 1
+    assert f"{page}: there is no name in the list" in str(told)

@@ -50,7 +50,7 @@ def addresses(draw: st.DrawFn, version: int) -> IPAddress:
 @st.composite
 def routes(draw: st.DrawFn) -> Route:
     network = draw(networks())
-    kind: rtnetlink.Kind = draw(st.sampled_from(("unicast", "blackhole", "throw")))
+    kind: rtnetlink.Kind = draw(st.sampled_from(("unicast", "blackhole", "unreachable", "throw")))
     source = draw(st.none() | addresses(network.version))
     device = "gatepost0" if kind == "unicast" else None
     return Route(draw(tables), network, device, kind, source)
@@ -69,6 +69,8 @@ def rules(draw: st.DrawFn) -> Rule:
         mask=mask,
         invert=draw(st.booleans()),
         destination=draw(st.none() | networks(family)),
+        incoming=draw(st.none() | st.just("gatepost0")),
+        outgoing=draw(st.none() | st.just("gatepost-exit")),
     )
 
 

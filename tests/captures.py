@@ -43,6 +43,10 @@ from gatepost.wire.go_json import write_json
 
 Json = dict[str, Any]  # a capture, or a part of one
 _AUTO_UPDATE = "default-auto-update"
+_UNREADABLE = "unreadable"  # in place of a capture: why it is none
+_STUMBLES = (  # over a capture of another shape, or a mistake of ours
+    GatepostError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        return str(self.json["id"])
+        return str(self.json.get("id", "a case without an id"))
 
     @property
     def expected(self) -> Json:
@@ -76,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
     matched = total = 0
     for case in cases(map(Path, arguments)):
         total += 1
-        mismatches = _compare(case)
+        mismatches = answer(case)
         matched += not mismatches
         for mismatch in mismatches:
             print(f"{case.name}: {mismatch}")
@@ -84,11 +88,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if total and matched == total else 1
 
 
-def _compare(case: Case) -> list[str]:
+def answer(case: Case) -> list[str]:
     """Return what differs; a case on which we stumble is a mismatch, and the others go on."""
+    if _UNREADABLE in case.json:
+        return [f"not a capture: {case.json[_UNREADABLE]}"]
     try:
         return compare(case)
-    except (GatepostError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except _STUMBLES as error:
         return [f"failed: {error!r}"]
 
 
@@ -96,10 +102,21 @@ def cases(paths: Iterable[Path]) -> Iterator[Case]:
     """Yield the captures of files, and of the files *.jsonl in folders."""
     for path in paths:
         for file in sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]:
-            with file.open(encoding="utf-8") as lines:
-                for line in lines:
+            with file.open(encoding="utf-8", errors="replace") as lines:
+                for number, line in enumerate(lines, start=1):
                     if line.strip():
-                        yield Case(json.loads(line))
+                        yield _case(line, f"{file.name}:{number}")
+
+
+def _case(line: str, where: str) -> Case:
+    """Return the capture of a line; what is none becomes a case that never matches."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Case({"id": where, _UNREADABLE: str(error)})
+    if not isinstance(found, dict):
+        return Case({"id": where, _UNREADABLE: f"it is a {type(found).__name__}"})
+    return Case(cast(Json, found))
 
 
 def compare(case: Case) -> list[str]:

@@ -1,4 +1,6 @@
-"""Nodes that register and tell their endpoints, then go: `simulated_nodes URL KEY COUNT`.
+"""Nodes that register and tell their endpoints, then go: `simulated_nodes URL KEY COUNT [ROUTES]`.
+
+With ROUTES each advertises so many networks of its own, out of 10.0.0.0/8.
 
 Programs that need a large netmap run this against a server of their own.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
+from collections.abc import Iterator
 
 from gatepost.model.keys import DiscoPublic, MachinePrivate, NodePrivate
 from gatepost.net.control_client import ControlClient
@@ -21,11 +24,14 @@ REGION = 900
 
 
 async def _join(
-    url: str, key: str, number: int, machine: MachinePrivate, node: NodePrivate
+    url: str, key: str, number: int, routes: int, machine: MachinePrivate, node: NodePrivate
 ) -> None:
     client = ControlClient(url, machine)
     hostinfo = Hostinfo(
-        hostname=f"site-{number}", os="linux", net_info=NetInfo(preferred_derp=REGION)
+        hostname=f"site-{number}",
+        os="linux",
+        net_info=NetInfo(preferred_derp=REGION),
+        routable_ips=tuple(_networks(number * routes, routes)) or None,
     )
     try:
         await client.register(
@@ -50,16 +56,25 @@ async def _join(
         await client.close()
 
 
+def _networks(first: int, count: int) -> Iterator[str]:
+    """Yield networks from the `first` of 10.0.0.0/8, with a number left out between two.
+
+    Otherwise they would not stand for 10,000 places, but for a few wide ones.
+    """
+    for number in range(2 * first, 2 * (first + count), 2):
+        yield f"10.{number >> 8}.{number & 255}.0/24"
+
+
 def _keys() -> tuple[MachinePrivate, NodePrivate]:
     return MachinePrivate(secrets.token_bytes(32)), NodePrivate(secrets.token_bytes(32))
 
 
-async def _join_all(url: str, key: str, count: int) -> None:
+async def _join_all(url: str, key: str, count: int, routes: int) -> None:
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> None:
         async with turns:
-            await _join(url, key, number, *_keys())
+            await _join(url, key, number, routes, *_keys())
 
     async with asyncio.TaskGroup() as group:
         for number in range(count):
@@ -67,8 +82,8 @@ async def _join_all(url: str, key: str, count: int) -> None:
 
 
 def main() -> None:
-    url, key, count = sys.argv[1:]
-    asyncio.run(_join_all(url, key, int(count)))
+    url, key, count, *routes = sys.argv[1:]
+    asyncio.run(_join_all(url, key, int(count), int(routes[0]) if routes else 0))
 
 
 if __name__ == "__main__":

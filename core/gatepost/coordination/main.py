@@ -47,6 +47,7 @@ from gatepost.coordination.times import FLOOR, newest, steady
 from gatepost.coordination.world import World
 from gatepost.errors import GatepostError, StateError
 from gatepost.localapi.listen import only_members, serve_local
+from gatepost.localapi.router import Route
 from gatepost.net.control_server import NoiseServer
 from gatepost.net.http_server import Limits, serve
 from gatepost.net.journal import set_up_logging
@@ -109,14 +110,7 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
         streams = Streams(ledger, messages, presences, loop.time, _fraction)
         probes = _probes(ledger, streams, settings)
         logins = Logins(lambda: ledger.now, lambda: secrets.token_urlsafe(18))
-        registrar = Registrar(
-            ledger,
-            logins,
-            presences,
-            key_expiry=settings.key_expiry,
-            login_url=lambda login_id: f"{settings.server_url}/register/{login_id}",
-        )
-
+        registrar = _registrar(ledger, logins, presences, settings)
         checks, ssh = _ssh(ledger, settings.server_url)
         machines = MachineApi(ledger, registrar, streams, messages, probes, ssh)
         noise = NoiseServer(private, machines.handle)
@@ -137,12 +131,7 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
             server_url=settings.server_url,
             public_key=private.public,
         )
-        more = (
-            *PolicyApi(ledger, settings.policy_file).routes(),
-            *NamesApi(ledger, settings.domain).routes(),
-            *SshCheckApi(checks).routes(),
-            *(relay.routes() if relay else ()),
-        )
+        more = (*_more_routes(ledger, settings, checks), *(relay.routes() if relay else ()))
         router = admin.router(only_members(os.getuid()), more)
         local = await serve_local(router, socket_path, mode=_SOCKET_MODE, limits=_LOCAL_LIMITS)
         stack.push_async_callback(local.close)
@@ -155,6 +144,26 @@ async def run(settings: Settings, directory: Path, socket_path: Path) -> None:
 
         _collect_rarely()
         await _serve_until_told(ledger, streams, probes, tick, settings, relay)
+
+
+def _registrar(
+    ledger: Ledger, logins: Logins, presences: Presences, settings: Settings
+) -> Registrar:
+    return Registrar(
+        ledger,
+        logins,
+        presences,
+        key_expiry=settings.key_expiry,
+        login_url=lambda login_id: f"{settings.server_url}/register/{login_id}",
+    )
+
+
+def _more_routes(ledger: Ledger, settings: Settings, checks: SshChecks) -> tuple[Route, ...]:
+    return (
+        *PolicyApi(ledger, settings.policy_file).routes(),
+        *NamesApi(ledger, settings.domain).routes(),
+        *SshCheckApi(checks).routes(),
+    )
 
 
 def _ssh(ledger: Ledger, server_url: str) -> tuple[SshChecks, SshActions]:

@@ -101,10 +101,10 @@ def links_accepting_ra(root: Path = Path("/proc/sys/net/ipv6/conf")) -> str:
 
     A device that was told to do so even while forwarding (2) stays one of them.
     """
-    found = list[str]()
+    found, others = list[str](), {"all", "default", "lo"} | DEVICES
     for path in sorted(root.glob("*/accept_ra")):
         name = path.parent.name
-        if name not in {"all", "default", "lo"} | DEVICES and path.read_text().strip() in {"1", "2"}:
+        if name not in others and path.read_text().strip() in {"1", "2"}:
             found.append(name)
     return " ".join(found)
 

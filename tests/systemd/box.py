@@ -16,10 +16,8 @@ ROOT = Path(__file__).parents[2]
 INSTALLER = ROOT / "systemd" / "install.sh"
 CHECKOUT = Path("/usr/src/gatepost")  # in the box; a booted box sees nothing of this /tmp
 _BOOT = 60.0  # seconds
-_OTHERS = (
-    *("postgresql", "ssh", "cron", "nginx", "docker", "networking"),
-    *("systemd-udevd", "systemd-logind", "getty@tty1"),
-)
+# What systemd starts on every machine, and cannot without hardware.
+_NO_HARDWARE = ("networking", "systemd-udevd", "systemd-logind", "getty@tty1")
 
 
 class Box:
@@ -140,8 +138,10 @@ def check_out(root: Path) -> None:
 
 def silence(root: Path) -> None:
     """Keep the services of this machine, which have nothing to do with ours, from starting."""
-    wanted = root / "etc" / "systemd" / "system"
-    for name in _OTHERS:
-        link = wanted / f"{name}.service"
+    units = root / "etc" / "systemd" / "system"
+    enabled = {unit.name for unit in units.glob("*.wants/*.service")}
+    others = {name for name in enabled if not name.startswith("gatepost")}
+    for name in others | {f"{name}.service" for name in _NO_HARDWARE}:
+        link = units / name
         link.unlink(missing_ok=True)
         link.symlink_to("/dev/null")

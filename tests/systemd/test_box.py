@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_the_node_runs_under_its_unit(box: Box) -> None:
 
     assert status["state"] == "Running"
     assert status["derp"]["connected"]
-    assert box.say("ip", "-brief", "address", "show", "gatepost0").split()[2] == "100.64.0.1/32"
+    assert "100.64.0.1/32" in box.say("ip", "-brief", "address", "show", "gatepost0").split()
 
 
 def test_forwarding_can_be_switched_on_under_the_unit(box: Box) -> None:
@@ -140,10 +141,11 @@ def test_a_restart_and_a_kill_leave_everything_as_it_is(box: Box) -> None:
     box.until("systemctl", "show", "--property=NRestarts", "gatepostd", says="NRestarts=1")
     box.until("gatepost", "status", "--json", says='"control_connected": true')
     after = box.journal("gatepostd").split("Starting gatepostd")[2:]
+    # Nobody answers names while the daemon is away, so that alone is given back meanwhile.
+    kinds = [re.findall(r"(\w+): writing", text) for text in after]
 
     assert box.say("pgrep", "wireguard-go") == tunnel
-    assert [text for text in after if "writing" in text] == []
-    assert len(after) == 2
+    assert kinds == [["HostResolver"], ["HostResolver"]]
 
 
 def test_what_an_exit_node_guards_is_guarded_from_boot_on(box: Box) -> None:

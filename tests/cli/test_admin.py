@@ -309,7 +309,7 @@ def test_routes_list_tells_who_stands_by_from_who_is_dead(
             RouteChoiceDocument(only=("10.0.0.0/8",), refused=("10.3.0.0/16",)),
         ),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+    ids=["all", "none", "only", "except", "only and except"],
 )
 def test_the_server_chooses_what_a_node_is_shown(
     run: Run, server: Server, words: tuple[str, ...], choice: RouteChoiceDocument

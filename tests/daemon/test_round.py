@@ -151,6 +151,7 @@ async def test_a_new_peer_costs_one_peer_and_nothing_else(
     machine: Machine, settings: dict[str, Any], netmap: NetMap, observed: Observed
 ) -> None:
     daemon = Daemon(machine, settings)
+    daemon.local.value = observed.get(WatchLocalNetworks(), LocalNetworks())
     await daemon.learn(netmap, observed)
     before = len(machine.turns)
     more = make_netmap(me=netmap.me, others=(*netmap.peers, make_node(9)))
@@ -214,9 +215,9 @@ async def test_many_filter_rules_do_not_hold_the_event_loop(
     machine: Machine, settings: dict[str, Any], observed: Observed
 ) -> None:
     daemon = Daemon(machine, settings)
-    in_loop, elsewhere = await seconds(daemon.learn(make_netmap(rules=rules(3000)), observed))
+    in_loop, elsewhere = await seconds(daemon.learn(make_netmap(rules=rules(8000)), observed))
 
-    assert elsewhere > in_loop
+    assert elsewhere > in_loop / 2  # nearly nothing, if the rules were compiled in the loop
 
 
 def rules(count: int) -> tuple[FilterRule, ...]:

@@ -52,7 +52,7 @@ _ROUTE_INFORMATION = 24
 _UNIT = 8  # octets
 _LAST_BIT = 128
 _PREFERENCES: dict[Preference, int] = {"medium": 0, "high": 1, "low": 3}
-_PREFERENCE_NAMES = {number: name for name, number in _PREFERENCES.items()}
+_PREFERENCE_NAMES: dict[int, Preference] = {number: name for name, number in _PREFERENCES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

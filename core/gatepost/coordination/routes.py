@@ -60,7 +60,8 @@ def carried(
     announced: tuple[IPNetwork, ...], approved: tuple[IPNetwork, ...]
 ) -> tuple[IPNetwork, ...]:
     """Return the prefixes that are both, in the order of the announcement."""
-    return tuple(p for p in announced if p in approved)
+    known = frozenset(approved)  # a router may announce thousands
+    return tuple(p for p in announced if p in known)
 
 
 def primaries(

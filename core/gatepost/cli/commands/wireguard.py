@@ -69,7 +69,7 @@ def add(
     invitation = Invitation(
         key=private,
         addresses=guest.addresses(networks),
-        box=NodePublic.parse(f"nodekey:{_hex(found.key)}"),
+        box=_public("box", found.key),
         host=place,
         port=found.port,
         reach=tuple(map(ip_network, found.reach)),
@@ -157,7 +157,3 @@ def _guest(document: GuestDocument) -> Guest:
 
 def _public(name: str, key: str) -> NodePublic:
     return read_guest(f"{name} 2 {key}").key
-
-
-def _hex(key: str) -> str:
-    return read_guest(f"box 2 {key}").key.raw.hex()

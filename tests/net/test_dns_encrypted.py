@@ -16,6 +16,8 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
+from tests.net.test_dns_server import answered as plain
+from tests.net.test_dns_server import name_server, silent
 
 from gatepost.model.names import NameServer
 from gatepost.net.dns_https import HttpServers
@@ -256,9 +258,6 @@ async def test_a_peer_is_asked_over_http_in_the_clear(bed: Bed) -> None:
 
 
 async def test_where_a_server_is_is_asked_of_the_first_one(bed: Bed) -> None:
-    from tests.net.test_dns_server import answered as plain  # noqa: PLC0415  # only this test
-    from tests.net.test_dns_server import name_server  # noqa: PLC0415
-
     server = Server()
     at = await bed.start(server, "tls")
     unknown = NameServer(transport="tls", port=at.port, host=HOST)
@@ -268,6 +267,19 @@ async def test_where_a_server_is_is_asked_of_the_first_one(bed: Bed) -> None:
 
     assert [address_of(a) for a in answers] == ["192.0.2.1", "192.0.2.1"]
     assert len(asked.asked) == 2  # A and AAAA, once
+
+
+async def test_a_first_server_that_is_silent_does_not_hide_where_another_one_is(bed: Bed) -> None:
+    at = await bed.start(Server(), "tls")
+    unknown = NameServer(transport="tls", port=at.port, host=HOST)
+    async with (
+        name_server(silent) as (_, dead),
+        name_server(lambda q: [plain(q, "127.0.0.1").to_wire()]) as (_, alive),
+    ):
+        bed.upstreams.first = lambda: (dead, alive)
+        answer = await bed.ask(unknown)
+
+    assert address_of(answer) == "192.0.2.1"
 
 
 async def test_without_anybody_to_say_where_a_server_is_it_is_not_asked(bed: Bed) -> None:

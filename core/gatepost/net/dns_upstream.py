@@ -120,9 +120,8 @@ class Upstreams:
         found = list[Address]()
         servers = tuple(s for s in self.first() if s.transport == "plain" and s.addresses)
         for kind in ("A", "AAAA") if servers else ():
-            query = address_query(host, kind)
-            answer = await ask_plain(servers[0].addresses[0], servers[0].port, query)
-            found += addresses_in(answer)
+            answer = await self.ask(servers, address_query(host, kind))
+            found += addresses_in(answer) if answer is not None else ()
         if not found:
             raise OSError(f"nobody knows where {host} is")
         if len(self._hosts) >= MOST_KNOWN:

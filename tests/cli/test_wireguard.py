@@ -8,11 +8,27 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Run
 
+from gatepost.errors import RefusedError
+from gatepost.localapi.server import serve_node
 from gatepost.model.keys import NodePrivate
+from gatepost.model.status import PluginDocument, PluginRequest
 from gatepost.testing.fake_guests import PUBLIC_KEY
 from gatepost.testing.fake_node import FakeNode
+from gatepost.testing.local_thread import served
 
 OWN_KEY = NodePrivate(bytes(range(32))).public.base64
+
+
+class ClosingNode(FakeNode):
+    """Takes one change of a plugin and no more."""
+
+    changes = 0
+
+    async def change_plugin(self, name: str, request: PluginRequest) -> PluginDocument:
+        self.changes += 1
+        if self.changes > 1:
+            raise RefusedError("only one change is taken here")
+        return await super().change_plugin(name, request)
 
 
 @pytest.fixture
@@ -66,6 +82,30 @@ def test_the_file_is_for_nobody_else(run: Run, tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert "PrivateKey" in path.read_text()
     assert "PrivateKey" not in said.out
+
+
+@pytest.mark.usefixtures("ready")
+def test_nobody_is_invited_whose_file_cannot_be_written(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "phone.conf"
+    path.write_text("somebody's")
+    said = run("wireguard", "add", "phone", "--output", str(path))
+
+    assert said.code == 1
+    assert f"{path} cannot be written: File exists" in said.err
+    assert path.read_text() == "somebody's"
+    assert json.loads(run("wireguard", "list", "--json").out)["guests"] == []
+
+
+def test_no_file_stays_of_who_could_not_be_invited(run: Run, tmp_path: Path) -> None:
+    path, closing = tmp_path / "phone.conf", ClosingNode()
+    with served(lambda: serve_node(closing, tmp_path / "node.sock")):
+        words = ("networks=10.77.1.0/24", "host=vpn.example.org")
+        assert run("plugin", "set", "plain-wireguard", *words).code == 0
+        said = run("wireguard", "add", "phone", "--output", str(path))
+
+    assert said.code == 1
+    assert "only one change" in said.err
+    assert not path.exists()
 
 
 @pytest.mark.usefixtures("ready")

@@ -11,7 +11,7 @@ import segno
 
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
-from gatepost.errors import NotFoundError, SettingsError
+from gatepost.errors import GatepostError, NotFoundError, SettingsError
 from gatepost.localapi.words import ago, size
 from gatepost.model.guest_documents import GuestDocument, PlainWireGuardDocument
 from gatepost.model.keys import NodePrivate, NodePublic
@@ -75,26 +75,44 @@ def add(
         reach=tuple(map(ip_network, found.reach)),
         mtu=found.mtu,
     )
-    _change(session, (*known, guest))
-    _hand_over(configuration(invitation), output, has_secret=not key)
+    text = configuration(invitation)
+    _invite(session, (*known, guest), _without_secret(text) if key else text, output)
+    if output is None and not key:
+        segno.make(text, error="l").terminal(compact=True)
 
 
-def _hand_over(text: str, output: Path | None, *, has_secret: bool) -> None:
-    if not has_secret:
-        lines = text.splitlines(keepends=True)
-        text = "".join(
-            "# PrivateKey = the machine's own\n" if line.startswith("PrivateKey") else line
-            for line in lines
-        )
-    if output is not None:
-        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _invite(session: Session, guests: tuple[Guest, ...], text: str, output: Path | None) -> None:
+    """Let the machine in and hand its configuration over; without a file nobody is let in."""
+    if output is None:
+        _change(session, guests)
+        click.echo(text)
+        return
+    _write_new(output, text)  # first: the secret in it is kept nowhere else
+    try:
+        _change(session, guests)
+    except GatepostError:
+        output.unlink(missing_ok=True)
+        raise
+    click.echo(f"written to {output}, which nobody else may read")
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
-        click.echo(f"written to {output}, which nobody else may read")
-        return
-    click.echo(text)
-    if has_secret:
-        segno.make(text, error="l").terminal(compact=True)
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written: {error.strerror}", hint="name a file that is not there yet"
+        ) from error
+
+
+def _without_secret(text: str) -> str:
+    lines = text.splitlines(keepends=True)
+    return "".join(
+        "# PrivateKey = the machine's own\n" if line.startswith("PrivateKey") else line
+        for line in lines
+    )
 
 
 @wireguard.command(name="list")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
+
+from gatepost.linux.commands import run_command
 
 PROGRAM = "nft"
 TIMEOUT = 60.0  # seconds for one run; 10,000 peers with rights of their own need about three
@@ -17,28 +17,12 @@ async def run_nft(script: str, *arguments: str, program: str = PROGRAM) -> str:
     Raise `FileNotFoundError` for a missing table, else `OSError` in its words.
     """
     try:
-        process = await asyncio.create_subprocess_exec(
-            program,
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except FileNotFoundError as error:
-        raise OSError(errno.EIO, f"{program} is not installed: `apt install nftables`") from error
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            output, complaint = await process.communicate(script.encode())
-    except TimeoutError as error:
-        raise TimeoutError(errno.ETIMEDOUT, f"nft needed over {TIMEOUT} s") from error
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    if process.returncode == 0:
-        return output.decode("utf-8", "replace")
-    words = complaint.decode("utf-8", "replace").strip()[:_WORDS]
+        done = await run_command(program, *arguments, script=script, limit=TIMEOUT)
+    except FileNotFoundError as error:  # which would say that there is no table
+        raise OSError(errno.EIO, f"{error.strerror}: `apt install nftables`") from error
+    if done.code == 0:
+        return done.output
+    words = done.complaint[:_WORDS]
     if "list" in arguments and "No such file or directory" in words:
         raise FileNotFoundError(errno.ENOENT, words)
     raise OSError(errno.EIO, f"nft refused the packet filter: {words}{_line(words, script)}")

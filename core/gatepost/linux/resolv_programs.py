@@ -12,6 +12,7 @@ import errno
 import socket
 from pathlib import Path
 
+from gatepost.linux.commands import run_command
 from gatepost.model.owned import DEVICE
 from gatepost.model.resolver import HostResolver
 
@@ -24,30 +25,11 @@ _WORDS = 300  # characters of its complaint
 
 async def run(program: str, *arguments: str, script: str = "") -> str:
     """Return what a command prints; raise `OSError` in its words."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            program,
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except FileNotFoundError as error:
-        raise OSError(errno.ENOENT, f"{program} is not installed") from error
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            output, complaint = await process.communicate(script.encode())
-    except TimeoutError as error:
-        raise TimeoutError(errno.ETIMEDOUT, f"{program} needed over {TIMEOUT:g} s") from error
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    if process.returncode:
-        words = complaint.decode("utf-8", "replace").strip()[:_WORDS]
-        raise OSError(errno.EIO, f"{program} {arguments[0]}: {words or 'failed'}")
-    return output.decode("utf-8", "replace")
+    done = await run_command(program, *arguments, script=script, limit=TIMEOUT)
+    if done.code:
+        words = done.complaint[:_WORDS] or "failed"
+        raise OSError(errno.EIO, f"{program} {arguments[0]}: {words}")
+    return done.output
 
 
 class Resolved:

@@ -14,7 +14,7 @@ import pytest
 from tests.coordination.makers import ALICE, NOW, make_node, node_key, running_ledger
 
 from gatepost.coordination.ledger import Decision, Ledger
-from gatepost.coordination.records import Edit, PolicyVersion, PutNode, PutPolicy, PutUser
+from gatepost.coordination.records import DropNode, Edit, PolicyVersion, PutNode, PutPolicy, PutUser
 from gatepost.coordination.ssh_actions import PATH, SshActions
 from gatepost.coordination.ssh_checks import LIFETIME, MOST, Check, SshChecks
 from gatepost.coordination.world import Presence
@@ -172,6 +172,29 @@ async def test_an_expired_machine_gets_in_nowhere(tmp_path: Path) -> None:
         bed.ledger.see(LAPTOP, Presence(online=True, expired=True))
 
         assert (await bed.ask())["reject"] is True
+
+
+async def test_who_is_deleted_while_a_check_waits_is_refused(tmp_path: Path) -> None:
+    async with running_bed(tmp_path) as bed:
+        first = await bed.ask()
+        waiting = asyncio.create_task(bed.follow(first))  # noqa: TID251  # the test waits for it
+        await asyncio.sleep(0)
+        await bed.put(DropNode(LAPTOP))
+        bed.checks.decide(bed.checks.all()[0], "approved")
+
+        with pytest.raises(RefusedError, match="no node 1"):
+            await waiting
+
+
+async def test_who_logs_in_anew_while_a_check_waits_is_checked_anew(tmp_path: Path) -> None:
+    async with running_bed(tmp_path) as bed:
+        first = await bed.ask()
+        waiting = asyncio.create_task(bed.follow(first))  # noqa: TID251  # the test waits for it
+        await asyncio.sleep(0)
+        await bed.put(PutNode(replace(make_node(LAPTOP), key=node_key(7))))
+        bed.checks.decide(bed.checks.all()[0], "approved")
+
+        assert (await waiting)["holdAndDelegate"].endswith("&check=id2")
 
 
 async def test_only_the_machine_that_is_signed_in_to_may_ask(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ class SshActions:
         check = self._checks.find(request.query.get("check", ""))
         if check is not None and check.is_between(source, destination, login):
             await first_of(check.decided, request.closed, LONGEST_WAIT)
-        else:
+            source, destination = self._ends(request)  # one may be gone, or have a new key
+        if check is not None and not check.is_between(source, destination, login):
             check = None
         return ControlResponse(body=write_json(self._action(source, destination, login, check)))
 

@@ -42,8 +42,8 @@ class TunnelKeyProbe:
     answers: type[Watch[NodePrivate | None]] = WatchTunnelKey
 
     async def ask(self, watch: Watch[NodePrivate | None]) -> object:
-        assert isinstance(watch, WatchTunnelKey)  # noqa: S101  # what it answers
-        return await asyncio.to_thread(self._key, watch.purpose)
+        purpose = cast(WatchTunnelKey, watch).purpose  # `answers` says so
+        return await asyncio.to_thread(self._key, purpose)
 
     def _key(self, purpose: str) -> NodePrivate:
         """Raise `StateError` rather than make another: machines out there know the old one."""

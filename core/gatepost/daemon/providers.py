@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import cast
 
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.settings_file import BoxSettings
@@ -132,8 +133,8 @@ class ProviderProbe:
     answers: type[Watch[Provider | None]] = WatchProvider
 
     async def ask(self, watch: Watch[Provider | None]) -> object:
-        assert isinstance(watch, WatchProvider)  # noqa: S101  # what it answers
-        return await asyncio.to_thread(self.providers.load, watch.name)
+        name = cast(WatchProvider, watch).name  # `answers` says so
+        return await asyncio.to_thread(self.providers.load, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +145,11 @@ class ServerProbe:
     answers: type[Watch[IPAddress | None]] = WatchServer
 
     async def ask(self, watch: Watch[IPAddress | None]) -> object:
-        assert isinstance(watch, WatchServer)  # noqa: S101  # what it answers
+        server = cast(WatchServer, watch).server  # `answers` says so
         peer = await self.providers.peer_now()
-        is_it = peer is not None and peer.public_key == watch.server
-        return peer.endpoint.address if peer and is_it and peer.endpoint else None
+        if peer is None or peer.public_key != server or peer.endpoint is None:
+            return None
+        return peer.endpoint.address
 
 
 def provider_probes(providers: Providers) -> tuple[Probe, ...]:

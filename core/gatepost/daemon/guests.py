@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+import msgspec
+
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.settings_file import BoxSettings
 from gatepost.daemon.status import PeerNumbers
@@ -162,11 +164,8 @@ def _written(address: IPAddress) -> str:
 def _document(guest: GuestDocument, peer: PeerNumbers | None) -> GuestDocument:
     if peer is None:
         return guest
-    return GuestDocument(
-        name=guest.name,
-        number=guest.number,
-        key=guest.key,
-        addresses=guest.addresses,
+    return msgspec.structs.replace(
+        guest,
         endpoint=str(peer.endpoint or ""),
         last_handshake=peer.last_handshake,
         received=peer.received,

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 
 from gatepost.errors import GatepostError, UnreachableError
 from gatepost.model.names import PORTS, Address, NameServer
-from gatepost.net.dial import dial
-from gatepost.net.dns_tls import tls_context
+from gatepost.net.dns_tls import connect, tls_context
 from gatepost.net.fetch import Question, fetch
 from gatepost.net.tasks import Tasks
 from gatepost.sessions.dns_messages import Message, Query, padded, question_for, read_answer
@@ -22,7 +21,6 @@ from gatepost.sessions.doh import MEDIA_TYPE, DohSession, problem_with
 
 log = logging.getLogger(__name__)
 
-CONNECT = 4.0  # seconds for TCP and TLS
 PATIENCE = 4.5  # seconds for an answer by HTTP/1.1
 IDLE = 30.0  # seconds without an answer, after which a connection is closed
 MOST_CONNECTIONS = 16
@@ -156,13 +154,7 @@ class HttpServers:
             raise UnreachableError(f"{server}: {MOST_CONNECTIONS} connections are open already")
         if self._context is None:
             self._context = await asyncio.to_thread(tls_context, "h2", "http/1.1")
-        async with asyncio.timeout(CONNECT):
-            sock = await dial(
-                server.host, server.port, seconds=CONNECT, addresses=[str(a) for a in addresses]
-            )
-            reader, writer = await asyncio.open_connection(
-                sock=sock, ssl=self._context, server_hostname=server.host
-            )
+        reader, writer = await connect(server, addresses, self._context)
         tls: object = writer.get_extra_info("ssl_object")
         if not isinstance(tls, ssl.SSLObject) or tls.selected_alpn_protocol() != "h2":
             writer.transport.abort()

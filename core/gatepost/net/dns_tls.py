@@ -36,6 +36,17 @@ def tls_context(*protocols: str) -> ssl.SSLContext:
     return context
 
 
+async def connect(
+    server: NameServer, addresses: tuple[Address, ...], context: ssl.SSLContext
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a server that proves its name; raise `OSError` or `UnreachableError`."""
+    async with asyncio.timeout(CONNECT):
+        sock = await dial(
+            server.host, server.port, seconds=CONNECT, addresses=[str(a) for a in addresses]
+        )
+        return await asyncio.open_connection(sock=sock, ssl=context, server_hostname=server.host)
+
+
 @dataclass(slots=True)
 class Line:
     """One connection. `waiting` are the questions by their numbers."""
@@ -125,14 +136,7 @@ class TlsServers:
             raise UnreachableError(f"{server}: {MOST_CONNECTIONS} connections are open already")
         if self._context is None:
             self._context = await asyncio.to_thread(tls_context)
-        async with asyncio.timeout(CONNECT):
-            sock = await dial(
-                server.host, server.port, seconds=CONNECT, addresses=[str(a) for a in addresses]
-            )
-            reader, writer = await asyncio.open_connection(
-                sock=sock, ssl=self._context, server_hostname=server.host
-            )
-        return Line(reader, writer)
+        return Line(*await connect(server, addresses, self._context))
 
     async def _keep(self, key: Key, line: Line) -> None:
         try:

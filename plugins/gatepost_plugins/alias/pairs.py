@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from itertools import combinations
 
-from gatepost.api import MESH_V4, IPNetwork, Renumber, owned
+from gatepost.api import IPNetwork, Renumber, why_never_behind
 
 EXAMPLE = "10.201.7.0/24=192.168.1.0/24"
 _WIDEST = 8  # bits of a prefix: IPv4 has no wider private network
@@ -51,25 +51,11 @@ def unfit(pair: Renumber, attached: Sequence[IPNetwork]) -> str:
     for network in (pair.inside, pair.outside):
         if network.prefixlen < _WIDEST:
             return f"{network} is wider than any private network"
-        if kind := _kind(network):
-            return f"{network} is {kind}, which is never a network behind a box"
+        if reason := why_never_behind(network):
+            return f"{network}: {reason}"
     if not pair.outside.is_private:
         return f"{pair.outside} belongs to somebody on the internet; choose a private prefix"
     for here in attached:
         if isinstance(here, IPv4Network) and here.overlaps(pair.outside):
             return f"this box is attached to {here}; choose a prefix that no site uses"
     return ""
-
-
-def _kind(network: IPv4Network) -> str:
-    """Say what forbids a network; nothing if nothing does."""
-    forbidden: dict[IPv4Network, str] = {
-        IPv4Network("0.0.0.0/8"): "unspecified",
-        IPv4Network("127.0.0.0/8"): "loopback",
-        IPv4Network("169.254.0.0/16"): "link-local",
-        IPv4Network("224.0.0.0/4"): "multicast",
-        IPv4Network("240.0.0.0/4"): "reserved, or this box's own",
-        MESH_V4: "the mesh itself",
-        owned.RELAY_NETWORK: "what stands for relays on this box",
-    }
-    return next((kind for never, kind in forbidden.items() if network.overlaps(never)), "")

@@ -13,8 +13,6 @@ from ipaddress import IPv6Network
 
 from gatepost.api import (
     ACCEPT_RA,
-    MESH_V4,
-    MESH_V6,
     Advertise,
     ClampMss,
     Forward,
@@ -37,6 +35,7 @@ from gatepost.api import (
     forwarding,
     hookimpl,
     owned,
+    why_never_behind,
 )
 from gatepost.sessions.lan_routes import lans_of, read_route, routes_for
 from gatepost_plugins.site_to_site.advertising import (
@@ -119,7 +118,7 @@ def _behind(
 ) -> Iterator[Item]:
     waiting = list[IPNetwork]()
     for network, router in behind:
-        if reason := _unfit(network):
+        if reason := why_never_behind(network):
             yield Notice("network-refused", f"{network} is not advertised: {reason}", Level.ERROR)
             continue
         if not any(router in attached for attached in local.networks):
@@ -143,19 +142,6 @@ def _behind(
             "(`gatepost admin routes`)",
             Level.INFO,
         )
-
-
-def _unfit(network: IPNetwork) -> str:
-    """Say why a network is never behind a router of the LAN; nothing if it may be."""
-    if network.prefixlen == 0:
-        return "a default route is the work of an exit node; name the networks one by one"
-    mesh = MESH_V4 if network.version == 4 else MESH_V6  # noqa: PLR2004  # the version of IP
-    # The library has a method for each version, and these are of the same.
-    if network.overlaps(mesh):
-        return f"it overlaps {mesh} (the mesh itself)"
-    if network.is_loopback or network.is_link_local or network.is_multicast or network.is_reserved:
-        return "such addresses are never behind a router"
-    return ""
 
 
 # --- what hosts are told --------------------------------------------------------------

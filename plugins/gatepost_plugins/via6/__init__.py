@@ -40,20 +40,12 @@ from gatepost.api import (
     read_suffix,
     site_names,
     via6,
+    why_never_behind,
 )
 from gatepost_plugins.via6.grants import grants
 from gatepost_plugins.via6.programs import programs
 
 BPF = WatchFact("bpf")  # why the kernel takes no program, nothing if it does
-FORBIDDEN: dict[IPv4Network, str] = {
-    IPv4Network("0.0.0.0/8"): "unspecified",
-    IPv4Network("127.0.0.0/8"): "loopback",
-    IPv4Network("169.254.0.0/16"): "link-local",
-    IPv4Network("224.0.0.0/4"): "multicast",
-    IPv4Network("240.0.0.0/4"): "reserved, broadcast and this box's own aliases",
-    MESH_V4: "the mesh itself",
-    owned.RELAY_NETWORK: "what stands for relays on this box",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,9 +196,4 @@ def unfit(network: IPNetwork) -> str:
     """Say why a network cannot be reached by translation; nothing if it can."""
     if not isinstance(network, IPv4Network):
         return "IPv6 needs no translation; give it to the subnet router"
-    if network.prefixlen == 0:
-        return "a default route is the work of an exit node; name the networks one by one"
-    for forbidden, kind in FORBIDDEN.items():
-        if network.overlaps(forbidden):
-            return f"it overlaps {forbidden} ({kind}), which is never a network behind a box"
-    return ""
+    return why_never_behind(network)

@@ -123,11 +123,8 @@ class HttpServers:
             body=wire,
             addresses=[str(a) for a in addresses],
         )
-        is_secret = server.transport == "https"
-        context = await asyncio.to_thread(tls_context, "http/1.1") if is_secret else None
-        reply = await fetch(
-            question, seconds=PATIENCE, tls=(self._context or context) if is_secret else None
-        )
+        tls = await self._trust() if server.transport == "https" else None
+        reply = await fetch(question, seconds=PATIENCE, tls=tls)
         media_type = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
         if problem := problem_with(reply.status, media_type):
             raise UnreachableError(f"{server}: {problem}")
@@ -152,14 +149,17 @@ class HttpServers:
     async def _open(self, server: NameServer, addresses: tuple[Address, ...]) -> Line | None:
         if len(self._lines) >= MOST_CONNECTIONS:
             raise UnreachableError(f"{server}: {MOST_CONNECTIONS} connections are open already")
-        if self._context is None:
-            self._context = await asyncio.to_thread(tls_context, "h2", "http/1.1")
-        reader, writer = await connect(server, addresses, self._context)
+        reader, writer = await connect(server, addresses, await self._trust())
         tls: object = writer.get_extra_info("ssl_object")
         if not isinstance(tls, ssl.SSLObject) or tls.selected_alpn_protocol() != "h2":
             writer.transport.abort()
             return None
         return Line(DohSession(authority(server), server.path), reader, writer)
+
+    async def _trust(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = await asyncio.to_thread(tls_context, "h2", "http/1.1")
+        return self._context
 
     async def _keep(self, key: Key, line: Line) -> None:
         try:

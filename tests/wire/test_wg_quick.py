@@ -80,6 +80,8 @@ REFUSED = {
     "no equals": (("MTU = 1420", "MTU 1420"), "line 6: this is not of the form NAME = VALUE"),
     "twice": (("MTU = 1420", "MTU = 1\nMTU = 2"), "line 7: MTU is there a second time"),
     "mtu": (("MTU = 1420", "MTU = 99999"), "line 6: MTU: '99999' is not a number from 576"),
+    "zeros": (("MTU = 1420", "MTU = 0000099999"), "line 6: MTU: '0000099999' is not a number"),
+    "long": (("MTU = 1420", f"MTU = {'9' * 5000}"), "line 6: MTU: '9{20}' is not a number from"),
     "section": (("[Peer]", "[Server]"), "line 9: .*neither .Interface. nor .Peer."),
     "no peer": (("[Peer]", ""), "0 sections .Peer.: one is needed"),
     "two peers": (("[Peer]", "[Peer]\n[Peer]"), "2 sections .Peer.: one is needed"),

@@ -89,7 +89,7 @@ class HttpServers:
         """`context`, if given, takes the place of the operating system's trust."""
         self._context = context
         self._lines = dict[Key, Line]()
-        self._connecting = dict[Key, asyncio.Lock]()
+        self._connecting = dict[NameServer, asyncio.Lock]()
         self._is_old = set[NameServer]()  # speak HTTP/1.1 alone
         self._tasks = Tasks()
 
@@ -133,7 +133,7 @@ class HttpServers:
     async def _line(self, server: NameServer, addresses: tuple[Address, ...]) -> Line | None:
         """Return a connection that takes a question; None if the server has no HTTP/2."""
         key = server, addresses
-        async with self._connecting.setdefault(key, asyncio.Lock()):
+        async with self._connecting.setdefault(server, asyncio.Lock()):
             line = self._lines.get(key)
             if line is None or line.is_closed or line.session.is_over:
                 line = await self._open(server, addresses)

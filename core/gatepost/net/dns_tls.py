@@ -107,7 +107,7 @@ class TlsServers:
         """`context`, if given, takes the place of the operating system's trust."""
         self._context = context
         self._lines = dict[Key, Line]()
-        self._connecting = dict[Key, asyncio.Lock]()
+        self._connecting = dict[NameServer, asyncio.Lock]()
         self._tasks = Tasks()
 
     async def close(self) -> None:
@@ -124,7 +124,7 @@ class TlsServers:
 
     async def _line(self, server: NameServer, addresses: tuple[Address, ...]) -> Line:
         key = server, addresses
-        async with self._connecting.setdefault(key, asyncio.Lock()):
+        async with self._connecting.setdefault(server, asyncio.Lock()):
             line = self._lines.get(key)
             if line is None or line.is_closed:
                 line = self._lines[key] = await self._open(server, addresses)

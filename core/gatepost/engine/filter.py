@@ -30,7 +30,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
 
 from gatepost.engine.admission import Span, admission, join, subtract
 from gatepost.engine.filter_admission import admission_chains
@@ -51,6 +50,7 @@ from gatepost.engine.nft_text import (
     source_text,
     spans_of,
 )
+from gatepost.model.behind import NEVER_BEHIND
 from gatepost.model.guests import Guests
 from gatepost.model.kernel import Listen, Sender
 from gatepost.model.netmap import MESH_V4, MESH_V6, FilterRule, IPAddress, IPNetwork
@@ -71,13 +71,7 @@ _UNSIGNED_32 = 0xFFFFFFFF
 _MIDDLE = 0x8000  # of all ports
 _NEIGHBOURS = PROXY_PORT_OFFSET + 1  # ports from WireGuard's on are ours
 # Where no packet from the mesh is ever forwarded, whatever anybody wishes.
-NEVER = tuple(
-    ip_network(n)
-    for n in (
-        "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", str(MESH_V4),
-        "::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8", str(MESH_V6),
-    )
-)  # fmt: skip
+NEVER = tuple(NEVER_BEHIND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

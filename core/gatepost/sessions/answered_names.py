@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import cast
 
 import dns.exception
 import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
-import dns.rdtypes.ANY.CNAME
 import dns.rdtypes.IN.A
 import dns.rdtypes.IN.AAAA
 import dns.rrset
 
 from gatepost.errors import Malformed
 from gatepost.model.netmap import IPAddress
+from gatepost.sessions.dns_messages import chain_from, text_name, values_of
 
-MOST_LINKS = 16  # of a chain of CNAMEs
 _TYPES = {4: "A", 6: "AAAA"}
 
 
@@ -77,7 +75,7 @@ def asked_name(query: bytes) -> str:
         raise Malformed(f"this is no DNS query: {error}") from error
     if len(message.question) != 1:
         raise Malformed(f"a query with {len(message.question)} questions")
-    return _text(message.question[0].name)
+    return text_name(message.question[0].name)
 
 
 def read_answered(wire: bytes) -> AnsweredNames | None:
@@ -88,26 +86,12 @@ def read_answered(wire: bytes) -> AnsweredNames | None:
     message = dns.message.from_wire(wire)
     if message.rcode() != dns.rcode.NOERROR or len(message.question) != 1:
         return None
-    chain = _chain(message.question[0].name, message.answer)
+    chain = chain_from(message.question[0].name, message.answer)
     found = tuple(_addresses(message.answer, chain[-1], message.question[0].rdtype))
     if not found:
         return None
     ttl = min(int(r.ttl) for r in message.answer)
-    return AnsweredNames(message, tuple(map(_text, chain)), found, ttl)
-
-
-def _chain(asked: dns.name.Name, rrsets: Iterable[dns.rrset.RRset]) -> list[dns.name.Name]:
-    aliases = dict[dns.name.Name, dns.name.Name]()
-    for rrset in rrsets:
-        for value in _values(rrset):
-            if isinstance(value, dns.rdtypes.ANY.CNAME.CNAME):
-                aliases[rrset.name] = value.target
-    chain = [asked]
-    while (following := aliases.get(chain[-1])) is not None and following not in chain:
-        if len(chain) > MOST_LINKS:
-            break
-        chain.append(following)
-    return chain
+    return AnsweredNames(message, tuple(map(text_name, chain)), found, ttl)
 
 
 def _addresses(
@@ -115,18 +99,10 @@ def _addresses(
 ) -> Iterator[IPAddress]:
     for rrset in rrsets:
         if rrset.name == owner and rrset.rdtype == kind and kind in _ADDRESS_TYPES:
-            for value in _values(rrset):
+            for value in values_of(rrset):
                 if isinstance(value, dns.rdtypes.IN.A.A | dns.rdtypes.IN.AAAA.AAAA):
                     yield ip_address(value.address)
 
 
 _ADDRESS_TYPES = frozenset({dns.rdatatype.A, dns.rdatatype.AAAA})
 _LEADING = _ADDRESS_TYPES | {dns.rdatatype.HTTPS, dns.rdatatype.SVCB}
-
-
-def _values(rrset: dns.rrset.RRset) -> Iterator[object]:
-    yield from cast("Iterable[object]", rrset)  # the set's own iterator has no type
-
-
-def _text(name: dns.name.Name) -> str:
-    return name.to_text(omit_final_dot=True).lower() if name != dns.name.root else ""

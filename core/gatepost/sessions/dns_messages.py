@@ -275,7 +275,7 @@ def keep(query: Query, answer: Message) -> Kept:
     Whatever else a server adds is dropped; nobody asked it.
     """
     asked = query.message.question[0].name
-    chain = _chain(asked, answer.answer)
+    chain = chain_from(asked, answer.answer)
     kept = tuple(r for r in answer.answer if _is_about(r, chain))
     end = chain[-1]
     has_end = any(r.name == end and r.rdtype == query.type for r in kept)
@@ -288,7 +288,8 @@ def keep(query: Query, answer: Message) -> Kept:
     return Kept(code, kept, authority, seconds if is_final else 0, _leads_inside(kept))
 
 
-def _chain(asked: dns.name.Name, rrsets: Iterable[dns.rrset.RRset]) -> list[dns.name.Name]:
+def chain_from(asked: dns.name.Name, rrsets: Iterable[dns.rrset.RRset]) -> list[dns.name.Name]:
+    """Return the name asked for and those that it stands for, by the CNAMEs of an answer."""
     aliases = {r.name: v.target for r in rrsets for v in values_of(r) if isinstance(v, CNAME)}
     chain = [asked]
     while (following := aliases.get(chain[-1])) is not None and len(chain) <= MOST_LINKS:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Mapping
-from typing import cast
+from collections.abc import Iterator, Mapping
 
 import dns.exception
 import dns.message
@@ -22,6 +21,7 @@ import dns.rdtypes.IN.A
 import dns.rdtypes.IN.AAAA
 
 from gatepost.errors import Malformed
+from gatepost.sessions.dns_messages import values_of
 from gatepost.wire.go_json import write_json
 
 CONTENT_TYPE = "application/dns-message"
@@ -68,7 +68,7 @@ def plain_answer(wire: bytes) -> bytes:
 
 def _texts(answer: dns.message.Message) -> Iterator[str]:
     for rrset in answer.answer:
-        for value in cast("Iterable[object]", rrset):  # a set's own iterator has no type
+        for value in values_of(rrset):
             match value:
                 case dns.rdtypes.IN.A.A() | dns.rdtypes.IN.AAAA.AAAA():
                     yield str(value.address)

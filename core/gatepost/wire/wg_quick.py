@@ -45,6 +45,7 @@ _REFUSED = {
 _HOST = re.compile(
     r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9-]{1,63}", re.IGNORECASE
 )
+_LIKE_A_KEY = re.compile(r"[A-Za-z0-9+/]{43}")
 _DIGITS = re.compile(r"[0-9]{1,9}")  # int() refuses thousands of them in words of its own
 
 T = TypeVar("T")
@@ -204,7 +205,9 @@ class _Reader:
         try:
             return read(text)
         except ValueError as error:
-            raise SettingsError(f"line {line}: {_SHOWN[name]}: {error}") from None
+            is_stray_key = _LIKE_A_KEY.search(text) and not name.endswith("key")
+            reason = "this looks like a key, which has no place here" if is_stray_key else error
+            raise SettingsError(f"line {line}: {_SHOWN[name]}: {reason}") from None
 
 
 _KNOWN = {

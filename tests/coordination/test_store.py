@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import asdict
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, inspect, text
+from sqlalchemy import column as sql_column
+from sqlalchemy import table as sql_table
 from tests.coordination.makers import (
     ALICE,
     BOB,
@@ -21,8 +24,10 @@ from tests.coordination.makers import (
     make_report,
 )
 
-from gatepost.coordination.database.store import Batch, Store, open_engine
+from gatepost.coordination.database.nodes import node_row
+from gatepost.coordination.database.store import Batch, Store, migrate, open_engine
 from gatepost.coordination.database.tables import metadata
+from gatepost.coordination.database.users import user_row
 from gatepost.coordination.records import (
     NOBODY,
     Counters,
@@ -84,6 +89,76 @@ def test_migrations_make_the_tables_of_the_models(store: Store, engine: Engine) 
 
         assert compare_metadata(context, metadata) == []
     assert store.read() == (Records(), {})
+
+
+OLDER = make_records(make_node(1))
+
+
+def make_older(path: Path, revision: str) -> None:
+    """Make a database as the first program left it, brought up to a revision."""
+    engine = open_engine(path)
+    with engine.begin() as connection:
+        migrate(connection, "0001")
+        for table, row in (
+            *(("users", user_row(u)) for u in OLDER.users.values()),
+            *(("nodes", node_row(n)) for n in OLDER.nodes.values()),
+            *(("counters", {"name": n, "next": v}) for n, v in asdict(OLDER.counters).items()),
+        ):
+            columns = [c["name"] for c in inspect(connection).get_columns(table)]
+            known = {name: value for name, value in row.items() if name in columns}
+            wanted = sql_table(table, *map(sql_column, known))
+            connection.execute(wanted.insert().values(known))
+        migrate(connection, revision)
+    engine.dispose()
+
+
+def read_at(path: Path) -> Records:
+    store = Store(path)
+    try:
+        return store.read()[0]
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
+def test_a_database_of_an_older_program_is_taken_over(path: Path, revision: str) -> None:
+    make_older(path, revision)
+
+    records = read_at(path)
+
+    assert records.nodes == OLDER.nodes
+    assert [u.role for u in records.users.values()] == ["owner", "member"]
+    assert records.counters == OLDER.counters
+
+
+@pytest.mark.parametrize(
+    ("revision", "last"),
+    [
+        ("base", "CREATE TABLE users"),
+        ("base", "INSERT INTO alembic_version"),
+        ("0001", "ADD COLUMN role"),
+        ("0001", "UPDATE users"),
+        ("0002", "ADD COLUMN refused_routes"),
+        ("0002", "CREATE TABLE primaries"),
+        ("0003", "CREATE TABLE names"),
+    ],
+)
+def test_a_migration_that_was_cut_off_is_done_from_its_beginning(
+    path: Path, revision: str, last: str
+) -> None:
+    if revision != "base":
+        make_older(path, revision)
+    engine = open_engine(path)
+
+    def cut_off(*known: object) -> None:
+        if last in str(known[2]):  # the statement
+            raise InterruptedError
+
+    event.listen(engine, "after_cursor_execute", cut_off)
+    with pytest.raises(InterruptedError):
+        Store(path, engine)
+
+    assert read_at(path).nodes == (Records() if revision == "base" else OLDER).nodes
 
 
 def test_everything_written_is_read_again_by_the_next_process(path: Path) -> None:

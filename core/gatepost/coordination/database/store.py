@@ -136,12 +136,12 @@ class Store:
             raise StateError(f"{self._path}: {error}") from error
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the tables to the newest version."""
+def migrate(connection: Connection, revision: str = "head") -> None:
+    """Bring the tables to the newest version, or up to an older one."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _write(connection: Connection, edit: Edit) -> None:
@@ -167,7 +167,11 @@ def _write(connection: Connection, edit: Edit) -> None:
 
 
 def open_engine(path: Path) -> Engine:
-    """Return an engine with one connection that keeps the promises of this module."""
+    """Return an engine with one connection that keeps the promises of this module.
+
+    Left to itself, the driver begins a transaction at the first row that is written, so
+    that the tables a migration makes before would stay if the rest of it failed.
+    """
     engine = create_engine(
         f"sqlite:///{path}",
         poolclass=StaticPool,
@@ -175,11 +179,16 @@ def open_engine(path: Path) -> Engine:
     )
 
     def prepare(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # transactions are begun here, not by the driver
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
 
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
     event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin)
     return engine
 
 

@@ -290,6 +290,39 @@ async def test_systemd_resolved_is_told_for_our_link_alone(tmp_path: Path) -> No
     assert not (tmp_path / "dns").exists()
 
 
+async def test_a_link_that_is_gone_has_nothing_to_give_back(tmp_path: Path) -> None:
+    resolved = Resolved(program(tmp_path, "resolvectl", "exit 1"), device="no-such-link")
+    await resolved.give_back()
+
+    assert await resolved.is_taken(WISH) is False
+
+
+FAILS_ONCE = """
+case $1 in
+revert) [ -e "$base/tried" ] || { touch "$base/tried"; exit 1; } ;;
+esac
+"""
+
+
+async def test_a_program_that_did_not_give_back_is_told_again(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = program(box.directory, "resolvectl", FAILS_ONCE + RESOLVED)
+    monkeypatch.setenv("PATH", f"{box.directory}:{os.environ['PATH']}")
+    box.file.write_text("nameserver 127.0.0.53\n")
+    resolved = Resolved(path, device="lo")
+    box.resolvers = HostResolvers(box.etc, box.state, lambda: 0.0, resolved=resolved)
+    await box.take()
+    with pytest.raises(OSError, match="resolvectl revert"):
+        await box.give_back()
+    is_still_seen = await box.resolvers.read() == frozenset({WISH})
+    await box.give_back()
+
+    assert is_still_seen
+    assert not (box.directory / "dns").exists()
+    assert await box.resolvers.read() == frozenset()
+
+
 RESOLVCONF = """
 mkdir -p "$base/records"
 case $1 in

@@ -172,10 +172,10 @@ class HostResolvers:
 
     async def give_back(self) -> None:
         """Let this machine ask whom it asked before; also what a killed daemon left is undone."""
-        held, self._held = self._held, None
-        if held is not None and held[0] != "file":
-            await self._programs[held[0]].give_back()
+        if self._held is not None and self._held[0] != "file":
+            await self._programs[self._held[0]].give_back()
         await asyncio.to_thread(self._give_back_file)
+        self._held = None  # not before: what failed is there to be tried again
 
     async def clean_up(self) -> None:
         """Undo what a daemon left that was killed, whatever way it went."""

@@ -50,18 +50,24 @@ class Resolved:
         return (*wish.search, *(f"~{suffix}" for suffix in wish.suffixes), *everything)
 
     async def is_taken(self, wish: HostResolver) -> bool:
-        """Say whether the link has these servers and domains."""
+        """Say whether the link has these servers and domains; one that is gone has none."""
+        if not self._is_link_there():
+            return False
         servers = _after_colon(await run(self._program, "dns", self._device))
         domains = _after_colon(await run(self._program, "domain", self._device))
         return servers == {str(s) for s in wish.servers} and domains == set(self._domains(wish))
 
     async def give_back(self) -> None:
         """Forget what the link was told; nothing is there to forget when the link is gone."""
+        if self._is_link_there():
+            await run(self._program, "revert", self._device)
+
+    def _is_link_there(self) -> bool:
         try:
             socket.if_nametoindex(self._device)
         except OSError:
-            return
-        await run(self._program, "revert", self._device)
+            return False
+        return True
 
 
 class Resolvconf:

@@ -27,16 +27,12 @@ _STYLE = (
 def login_page(login: Login | None) -> Response:
     """Say how this login is let in; an unknown one gets 404 and the way out."""
     if login is None:
-        text = (
-            "<p>This login is not known here: it has expired, or the server was started "
-            "anew. Look at the machine: it shows a new address within a minute.</p>"
-        )
-        return _page(404, "Unknown login", text)
+        return _unknown("login", "Look at the machine: it shows a new address within a minute.")
     match login.verdict:
         case "approved":
-            return _page(200, "Approved", "<p>The machine is in. You can close this page.</p>")
+            return _approved("Approved", "The machine is in.")
         case "denied":
-            return _page(200, "Denied", "<p>The administrator has denied this login.</p>")
+            return _denied("login")
         case "waiting":
             return _page(200, "A machine wants to join", _waiting(login))
 
@@ -59,16 +55,12 @@ def _waiting(login: Login) -> str:
 def check_page(check: Check | None) -> Response:
     """Say how a sign-in over SSH goes on; an unknown one gets 404 and the way out."""
     if check is None:
-        text = (
-            "<p>This sign-in is not known here: it has expired, or the server was started anew. "
-            "Sign in again.</p>"
-        )
-        return _page(404, "Unknown sign-in", text)
+        return _unknown("sign-in", "Sign in again.")
     match check.verdict:
         case "approved":
-            return _page(200, "Confirmed", "<p>The sign-in goes on. You can close this page.</p>")
+            return _approved("Confirmed", "The sign-in goes on.")
         case "denied":
-            return _page(200, "Denied", "<p>The administrator has denied this sign-in.</p>")
+            return _denied("sign-in")
         case "waiting":
             return _page(200, "A sign-in must be confirmed", _unconfirmed(check))
 
@@ -83,6 +75,19 @@ def _unconfirmed(check: Check) -> str:
         "<p>or ends it with</p>"
         f"<pre>{escape(f'gatepost admin ssh-checks deny {check.id}')}</pre>"
     )
+
+
+def _unknown(what: str, way_out: str) -> Response:
+    why = f"This {what} is not known here: it has expired, or the server was started anew."
+    return _page(404, f"Unknown {what}", f"<p>{why} {way_out}</p>")
+
+
+def _approved(title: str, text: str) -> Response:
+    return _page(200, title, f"<p>{text} You can close this page.</p>")
+
+
+def _denied(what: str) -> Response:
+    return _page(200, "Denied", f"<p>The administrator has denied this {what}.</p>")
 
 
 def _page(status: int, title: str, content: str) -> Response:

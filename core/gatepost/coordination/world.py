@@ -157,15 +157,17 @@ class World:
 
         In the meantime nodes may have reported, and come or gone; nobody has decided anything.
         """
-        world = self
+        nodes, moved = dict(self.nodes), list[int]()
         for i, node in current.nodes.items():
-            mine = world.nodes.get(i)
+            mine = nodes.get(i)
             if mine is None or node is base.nodes.get(i):
                 continue
             presence = node.presence
             if mine.record is not node.record:
                 presence = replace(presence, expired=mine.presence.expired)
-            world = world.with_node(replace(mine, report=node.report, presence=presence))
+            nodes[i] = replace(mine, report=node.report, presence=presence)
+            moved.append(i)
+        world = self._next(nodes, moved, self.records)
         return replace(world, generation=current.generation + 1)
 
     def with_node(self, node: Node) -> World:

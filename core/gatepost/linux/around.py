@@ -7,11 +7,8 @@ from ipaddress import ip_interface
 from gatepost.linux import rtnetlink
 from gatepost.linux.links import all_links
 from gatepost.linux.netlink import Netlink
-from gatepost.model.owned import DEVICE
+from gatepost.model.owned import DEVICES
 from gatepost.model.surroundings import InterfaceFacts
-
-_RUNNING = 0x40  # IFF_RUNNING
-_OURS = DEVICE.rstrip("0123456789")
 
 
 async def read_interfaces(netlink: Netlink) -> tuple[InterfaceFacts, ...]:
@@ -23,11 +20,11 @@ async def read_interfaces(netlink: Netlink) -> tuple[InterfaceFacts, ...]:
         InterfaceFacts(
             name=link.name,
             kind=link.kind,
-            is_plugged=link.is_up and bool(link.flags & _RUNNING),
+            is_plugged=link.is_plugged,
             addresses=tuple(
                 ip_interface(f"{a.address}/{a.length}") for a in held if a.index == index
             ),
         )
         for index, link in links.items()
-        if not link.is_loopback and not link.name.startswith(_OURS)
+        if not link.is_loopback and link.name not in DEVICES
     )

@@ -20,7 +20,6 @@ from gatepost.model.process import LocalNetworks
 # Root name servers: addresses far away from everybody. Nothing is sent to them, the kernel
 # is only asked which way it would go.
 _FAR = (IPv4Address("198.41.0.4"), IPv6Address("2001:503:ba3e::2:30"))
-_RUNNING = 0x40  # IFF_RUNNING: the cable is plugged in, or the link knows no cable
 _UNUSABLE = rtnetlink.TENTATIVE | rtnetlink.DAD_FAILED | rtnetlink.DEPRECATED
 
 
@@ -72,7 +71,7 @@ def attachment(
     held = tuple(held)
     up = {i for i, link in links.items() if _counts(link, ours)}
     usable = [a for a in held if a.index in up and not a.flags & _UNUSABLE]
-    plugged = {i for i in up if links[i].flags & _RUNNING}
+    plugged = {i for i in up if links[i].is_plugged}
     loose = {i for i, k in links.items() if not k.is_loopback and k.name not in ours} - plugged
     networks = _networks(a for a in usable if a.index in plugged)
     severed = _networks(a for a in held if a.index in loose) - networks

@@ -19,7 +19,7 @@ from gatepost.model.kernel import Address, Route, Rule
 from gatepost.model.netmap import IPAddress, IPNetwork
 from gatepost.model.owned import ROUTE_PROTOCOL
 
-IFF_UP, IFF_LOOPBACK = 0x1, 0x8
+IFF_UP, IFF_LOOPBACK, IFF_RUNNING = 0x1, 0x8, 0x40
 ADDR_GEN_NONE = 1
 SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
 
@@ -65,6 +65,11 @@ class Link:
     @property
     def is_up(self) -> bool:
         return bool(self.flags & IFF_UP)
+
+    @property
+    def is_plugged(self) -> bool:
+        """Say whether it is up and its cable is plugged in, or it is of a kind without a cable."""
+        return self.is_up and bool(self.flags & IFF_RUNNING)
 
     @property
     def is_loopback(self) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from gatepost.engine.lower import FILTER_NOUNS, clamp, lower
 from gatepost.engine.merge import Desired, merge
 from gatepost.engine.plugins import Owned, Plugins
+from gatepost.model.guests import Guests
 from gatepost.model.kernel import (
     Address,
     Admit,
@@ -180,6 +181,14 @@ def test_what_leaves_through_a_tunnel_only_becomes_a_table_of_its_own() -> None:
     assert isinstance(table, PacketFilter)
     assert table.table == "gatepost-provider"
     assert "10.1.0.0/16" in table.text
+
+
+def test_what_leaves_through_a_tunnel_only_holds_for_guests_too() -> None:
+    switch = OnlyThroughTunnel(tunnel="gatepost-exit", mesh="gatepost0")
+    guests = Guests("guest0", frozenset({ip_network("10.77.1.0/24")}))
+    tables = {f.table: f.text for f in filters(lower(want(switch, guests)))}
+
+    assert 'iifname "guest0" ip daddr != @spared4 counter drop' in tables["gatepost-provider"]
 
 
 def test_a_server_around_that_was_given_names_is_asked_beside_an_exit() -> None:

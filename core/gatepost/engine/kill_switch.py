@@ -3,6 +3,7 @@
     input    from the provider: answers, nothing else; this machine is no server there
     forward  from the provider: answers; to the provider: what comes from the mesh;
              from the mesh: to the provider, and where it was spared
+             from guests: into the mesh, and where it was spared; no provider carries them
 
 Routes alone would do while all goes well. This holds also while routes change, when the
 provider's device is gone, and while there is no daemon. It stands beside the packet filter,
@@ -11,13 +12,18 @@ which still decides who may use the exit at all.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gatepost.engine.nft_text import address_set, spans_of
 from gatepost.model.owned import NFT_PROVIDER_TABLE
 from gatepost.model.tunnel import OnlyThroughTunnel
 
 
-def kill_switch_text(wish: OnlyThroughTunnel) -> str:
-    """Return the whole table in nft's language; equal wishes give equal text."""
+def kill_switch_text(wish: OnlyThroughTunnel, guests: Iterable[str] = ()) -> str:
+    """Return the whole table in nft's language; equal wishes give equal text.
+
+    `guests` are the devices behind which guests are.
+    """
     lines = [f"table inet {NFT_PROVIDER_TABLE} {{"]
     for version in (4, 6):
         lines += address_set(f"spared{version}", version, spans_of(wish.spared, version))
@@ -33,10 +39,15 @@ def kill_switch_text(wish: OnlyThroughTunnel) -> str:
         f'\t\tiifname "{wish.tunnel}" counter drop',
         f'\t\tiifname "{wish.mesh}" oifname "{wish.tunnel}" accept',
         f'\t\toifname "{wish.tunnel}" counter drop',
-        f'\t\tiifname "{wish.mesh}" ip daddr != @spared4 counter drop',
-        f'\t\tiifname "{wish.mesh}" ip6 daddr != @spared6 counter drop',
-        "\t}",
-        "}",
-        "",
+        *_spared_only(wish.mesh),
     ]
-    return "\n".join(lines)
+    for guest in sorted(guests):
+        lines += [f'\t\tiifname "{guest}" oifname "{wish.mesh}" accept', *_spared_only(guest)]
+    return "\n".join([*lines, "\t}", "}", ""])
+
+
+def _spared_only(device: str) -> tuple[str, str]:
+    return (
+        f'\t\tiifname "{device}" ip daddr != @spared4 counter drop',
+        f'\t\tiifname "{device}" ip6 daddr != @spared6 counter drop',
+    )

@@ -104,8 +104,9 @@ def _guards(resources: Mapping[Hashable, Resource]) -> Iterator[tuple[Resource, 
     for guard in _of(resources, OnlyThroughMesh):
         asked = guard.asked | {a for a in named if any(a in n for n in guard.spared)}
         yield guard, PacketFilter(NFT_GUARD_TABLE, guard_text(replace(guard, asked=asked)))
+    guests = {g.device for g in _of(resources, Guests)}
     for switch in _of(resources, OnlyThroughTunnel):
-        yield switch, PacketFilter(NFT_PROVIDER_TABLE, kill_switch_text(switch))
+        yield switch, PacketFilter(NFT_PROVIDER_TABLE, kill_switch_text(switch, guests))
 
 
 def _canonical(resource: Resource) -> Resource:

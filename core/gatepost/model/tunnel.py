@@ -45,8 +45,9 @@ class Tunnel(Resource):
 class OnlyThroughTunnel(Resource):
     """Let packets from the mesh out through a tunnel only, and in from it only what they asked for.
 
-    `spared` is what they may reach without it: the networks of this site. It holds with
-    or without the tunnel, and with or without the daemon.
+    `spared` is what they may reach without it: the networks of this site. Guests of this
+    machine go no other way to the internet either. It holds with or without the tunnel,
+    and with or without the daemon.
     """
 
     identity: ClassVar = ("tunnel",)

@@ -1,28 +1,15 @@
-"""Whom this machine itself asks for names: the applier's parts, its probe, an eye on the file."""
+"""Whom this machine itself asks for names: the applier's parts, an eye on the file."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gatepost.linux.resolv import HostResolvers, why_not_ours
-from gatepost.model.observed import Watch
-from gatepost.model.resolver import WatchHostServers
 
 ETC = Path("/etc")
 LOOK_EVERY = 2.0  # seconds between looks at whether somebody else wrote the file
-
-
-@dataclass(frozen=True, slots=True)
-class HostServersProbe:
-    resolvers: HostResolvers
-    answers: type[Watch[Any]] = WatchHostServers
-
-    async def ask(self, watch: Watch[Any]) -> object:  # noqa: ARG002  # there is one such question
-        return await self.resolvers.observe()
 
 
 async def watch_file(path: Path, on_change: Callable[[], None]) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from gatepost.daemon.carriers import Carriers, Pair
 from gatepost.daemon.control import Control, Myself
 from gatepost.daemon.guests import TunnelKeyProbe, make_guests
-from gatepost.daemon.host_names import HostServersProbe, make_resolvers
+from gatepost.daemon.host_names import make_resolvers
 from gatepost.daemon.hostinfo import Announcement, read_machine_facts
 from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
@@ -35,14 +35,7 @@ from gatepost.daemon.observer import Observer
 from gatepost.daemon.options import Options, read_options
 from gatepost.daemon.peer_api import PeerApiService, make_peer_api
 from gatepost.daemon.ping_request import TsmpPing
-from gatepost.daemon.probes import (
-    FACTS,
-    FactsProbe,
-    FirewallsProbe,
-    LinksProbe,
-    LocalNetworksProbe,
-    Surroundings,
-)
+from gatepost.daemon.probes import FACTS, FactsProbe, OneQuestionProbe, Surroundings
 from gatepost.daemon.providers import Providers, make_providers, provider_probes
 from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.relay_mapping import RelayMapping
@@ -76,7 +69,7 @@ from gatepost.model.kernel import PacketFilter
 from gatepost.model.keys import DiscoPrivate, MachinePrivate, NodePrivate
 from gatepost.model.observed import Observed
 from gatepost.model.owned import MARK
-from gatepost.model.process import LocalNetworks, WatchFirewalls, WatchLocalNetworks
+from gatepost.model.process import LocalNetworks, WatchFirewalls, WatchLinks, WatchLocalNetworks
 from gatepost.model.resolver import HostServers, WatchHostServers
 from gatepost.net.control_client import CAPABILITY_VERSION, ControlClient
 from gatepost.net.derp_client import DerpClients
@@ -152,7 +145,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     providers = make_providers(store, wireguard, inputs, lambda: in_force.box)
     probes = (
         *own_probes(netlink, surroundings), *provider_probes(providers), TunnelKeyProbe(store),
-        HostServersProbe(names.host), *plugins.probes()
+        OneQuestionProbe(WatchHostServers, names.host.observe), *plugins.probes()
     )  # fmt: skip
     observer = Observer(inputs, probes, time.monotonic)
     wishes = Wishes(
@@ -240,9 +233,9 @@ def own_appliers(
 
 def own_probes(netlink: Netlink, surroundings: Surroundings) -> tuple[Probe, ...]:
     return (
-        LocalNetworksProbe(surroundings),
-        LinksProbe(surroundings),
-        FirewallsProbe(lambda: other_firewalls(netlink)),
+        OneQuestionProbe(WatchLocalNetworks, surroundings.look_at_networks),
+        OneQuestionProbe(WatchLinks, surroundings.look_at_links),
+        OneQuestionProbe(WatchFirewalls, lambda: other_firewalls(netlink)),
         FactsProbe(FACTS),
     )
 

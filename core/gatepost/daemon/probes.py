@@ -16,13 +16,7 @@ from gatepost.model.gateway import Gateway
 from gatepost.model.netmap import IPAddress
 from gatepost.model.observed import Watch
 from gatepost.model.owned import DEVICES
-from gatepost.model.process import (
-    LocalNetworks,
-    WatchFact,
-    WatchFirewalls,
-    WatchLinks,
-    WatchLocalNetworks,
-)
+from gatepost.model.process import LocalNetworks, WatchFact
 
 Fact = Callable[[], str]
 
@@ -46,6 +40,12 @@ class Surroundings:
                 listener()
         return self.latest
 
+    async def look_at_networks(self) -> LocalNetworks:
+        return (await self.look()).local
+
+    async def look_at_links(self) -> tuple[str, ...]:
+        return (await self.look()).links
+
     def gateways(self) -> tuple[Gateway, ...]:
         """Return the routers by which this machine reaches the internet."""
         return self.latest.gateways
@@ -56,27 +56,11 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class LocalNetworksProbe:
-    surroundings: Surroundings
-    answers: type[Watch[Any]] = WatchLocalNetworks
+class OneQuestionProbe:
+    """Answers watches without arguments, of which there is one of a type, by calling `read`."""
 
-    async def ask(self, watch: Watch[Any]) -> object:  # noqa: ARG002  # there is one such question
-        return (await self.surroundings.look()).local
-
-
-@dataclass(frozen=True, slots=True)
-class LinksProbe:
-    surroundings: Surroundings
-    answers: type[Watch[Any]] = WatchLinks
-
-    async def ask(self, watch: Watch[Any]) -> object:  # noqa: ARG002  # there is one such question
-        return (await self.surroundings.look()).links
-
-
-@dataclass(frozen=True, slots=True)
-class FirewallsProbe:
-    read: Callable[[], Awaitable[tuple[str, ...]]]
-    answers: type[Watch[Any]] = WatchFirewalls
+    answers: type[Watch[Any]]
+    read: Callable[[], Awaitable[object]]
 
     async def ask(self, watch: Watch[Any]) -> object:  # noqa: ARG002  # there is one such question
         return await self.read()

@@ -131,6 +131,14 @@ def test_what_was_never_saved_is_absent_not_an_error(directory: Path) -> None:
     assert store.load("netmap") is None
 
 
+def test_what_cannot_be_removed_is_named(directory: Path) -> None:
+    store = Store.open(directory)
+    (directory / "netmap").mkdir()  # no file, whoever put it there
+
+    with pytest.raises(StateError, match=r"state/netmap cannot be removed: Is a directory"):
+        store.forget("netmap")
+
+
 def test_a_write_that_fails_leaves_the_old_content_and_no_litter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

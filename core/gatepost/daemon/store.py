@@ -94,7 +94,12 @@ class Store:
             ) from error
 
     def forget(self, name: str) -> None:
-        (self.directory / name).unlink(missing_ok=True)
+        """Remove what was saved under a name, if anything was; raise `StateError`."""
+        path = self.directory / name
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StateError(f"{path} cannot be removed: {error.strerror}") from error
 
     def load_identity(self) -> Identity:
         """Return who this machine is; made, and saved, on the first use."""

@@ -79,16 +79,17 @@ class PolicyApi:
         text = call.body(PolicyRequest).text
         inventory = self._ledger.world.rights.inventory
         try:
-            return check_document(await asyncio.to_thread(examine, text, inventory))
+            compiled = await asyncio.to_thread(examine, text, inventory)
         except PolicyRefusedError as refusal:
             return refusal_document(refusal)
+        return await asyncio.to_thread(check_document, compiled)
 
     async def _preview(self, call: Call) -> Answer:
         text, world = call.body(PolicyRequest).text, self._ledger.world
         await asyncio.to_thread(examine, text, world.rights.inventory)
         after = await asyncio.to_thread(world.if_ruled_by, text, self._ledger.now)
         found = await asyncio.to_thread(changes, world.rights.compiled, after)
-        return preview_document(found, after)
+        return await asyncio.to_thread(preview_document, found, after)
 
     async def _can(self, call: Call) -> Answer:
         request, compiled = call.body(CanRequest), self._ledger.world.rights.compiled

@@ -11,6 +11,7 @@ from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.probes import Surroundings
 from gatepost.daemon.wishes import Wishes
 from gatepost.engine.surroundings import describe_surroundings
+from gatepost.errors import UnreachableError
 from gatepost.linux.around import read_interfaces
 from gatepost.linux.netlink import Netlink
 from gatepost.model.surroundings import AroundFacts, SurroundingsDocument
@@ -29,8 +30,11 @@ class LookAround:
     wishes: Wishes
 
     async def __call__(self) -> SurroundingsDocument:
-        """Raise `OSError` if the kernel cannot be asked."""
-        interfaces = await read_interfaces(self.netlink)
+        """Raise `UnreachableError` if the kernel cannot be asked."""
+        try:
+            interfaces = await read_interfaces(self.netlink)
+        except OSError as error:
+            raise UnreachableError(f"the kernel cannot be read: {error}") from error
         leases = await asyncio.to_thread(read_leases)
         netmap, gateways = self.inputs.netmap, self.surroundings.gateways()
         surveyed = self.carriers.surveyed

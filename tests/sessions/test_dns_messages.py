@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.errors import Malformed
-from gatepost.sessions.dns_cache import AnswerCache, WireCache
+from gatepost.sessions.dns_cache import RECORD, RRSET, AnswerCache, WireCache
 from gatepost.sessions.dns_messages import (
     Query,
     aged,
@@ -251,6 +251,29 @@ def test_the_cache_never_holds_more_than_its_room() -> None:
 
     assert len(cache) == 10
     assert cache.get(query("n49.example").key, 1.0) is not None
+
+
+def test_long_answers_take_no_more_room_than_there_is_for_all() -> None:
+    addresses = [f"192.0.2.{n}" for n in range(250)]
+    cache = AnswerCache(most_octets=4 * len(addresses) * (RRSET + RECORD + 4))
+    for number in range(50):
+        asked = query(f"n{number}.example")
+        records = [f"n{number}.example. 9 A {a}" for a in addresses]
+        cache.put(asked.key, keep(asked, answer(asked, *records)), 0.0)
+    held = [n for n in range(50) if cache.get(query(f"n{n}.example").key, 1.0)]
+
+    assert held == [46, 47, 48, 49]
+
+
+def test_what_has_ended_gives_its_room_back() -> None:
+    cache = AnswerCache(most_octets=2 * (RRSET + RECORD + 4))
+    for name, now in (("one.example", 0.0), ("two.example", 5.0), ("three.example", 10.0)):
+        asked = query(name)
+        cache.put(asked.key, keep(asked, answer(asked, f"{name}. 9 A 1.2.3.4")), now)
+        cache.get(query("one.example").key, now + 4.5)
+
+    assert cache.get(query("two.example").key, 11.0) is not None
+    assert cache.get(query("three.example").key, 11.0) is not None
 
 
 def test_the_same_bytes_get_the_same_answer_with_their_own_number() -> None:

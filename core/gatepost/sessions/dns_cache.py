@@ -85,7 +85,7 @@ class AnswerCache:
 
 
 def _octets_of(kept: Kept) -> int:
-    """Return about how much memory an answer takes: up to a hundred times its length on the wire."""
+    """Return about how much memory it takes, up to a hundred times what it has on the wire."""
     rrsets = (*kept.answer, *kept.authority)
     records = (RECORD + len(each.to_wire() or b"") for r in rrsets for each in values_of(r))
     return RRSET * len(rrsets) + sum(records)

@@ -35,7 +35,13 @@ from gatepost.engine.admission import Span, admission, join, subtract
 from gatepost.engine.filter_admission import admission_chains
 from gatepost.engine.filter_aliases import alias_chains, from_alias, sent_to_sites
 from gatepost.engine.filter_clamp import clamp_chains
-from gatepost.engine.filter_guests import guest_chains, guest_forward, guest_input, guest_senders
+from gatepost.engine.filter_guests import (
+    guest_chains,
+    guest_forward,
+    guest_input,
+    guest_senders,
+    guest_to_sites,
+)
 from gatepost.engine.filter_renumbered import (
     renumbered_chains,
     renumbered_sets,
@@ -302,7 +308,9 @@ def _forward(wishes: FilterWishes) -> Iterator[str]:
     yield """\
 		ct state established ct direction reply accept
 		ct state related accept
-		ct state invalid counter drop
+		ct state invalid counter drop"""
+    yield from guest_to_sites(wishes.guests)
+    yield """\
 		ip daddr @forward_out4 goto admitted
 		ip6 daddr @forward_out6 goto admitted
 		counter drop

@@ -1,7 +1,8 @@
 """Writes what the packet filter says about guests: machines behind a device of their own. No I/O.
 
 input       from a guest: as from the mesh
-forward     guest to mesh: as from a network of this site; the box there judges
+forward     guest to mesh: as from a network of this site; the box there judges. So not to
+            4via6 sites, where it would come from this machine's address, and be judged as it
             guest to network, network to guest, guest to guest: what the rules admit
             mesh to guest: as to a network of this site
 """
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from gatepost.engine.nft_text import spans_of
 from gatepost.model.guests import Guests
 from gatepost.model.kernel import Sender
+from gatepost.model.via6 import PREFIX
 
 
 def guest_senders(guests: Iterable[Guests]) -> list[Sender]:
@@ -62,6 +64,13 @@ def guest_chains(guests: Iterable[Guests], *, known: str) -> Iterator[str]:
 
 def guest_input(guests: Iterable[Guests]) -> Iterator[str]:
     yield from (f'\t\tiifname "{g.device}" goto guest_to_own' for g in guests if g.networks)
+
+
+def guest_to_sites(guests: Iterable[Guests]) -> Iterator[str]:
+    """Write what keeps them from where they would have this machine's address and its rights."""
+    yield from (
+        f'\t\tiifname "{g.device}" ip6 daddr {PREFIX} counter drop' for g in guests if g.networks
+    )
 
 
 def guest_forward(guests: Iterable[Guests]) -> Iterator[str]:

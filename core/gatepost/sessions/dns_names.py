@@ -196,12 +196,15 @@ def reverse_address(name: str) -> IPAddress | None:
 
 def is_inside(address: IPAddress) -> bool:
     """Say whether an address is one that no public name should have (DNS rebinding)."""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return True
-        if address in _NAT64:
-            return is_inside(IPv4Address(int(address) & 0xFFFFFFFF))
-    return any(address in network for network in _INSIDE)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return True
+    there = behind_nat64(address)
+    return any(there in network for network in _INSIDE)
+
+
+def behind_nat64(address: IPAddress) -> IPAddress:
+    """Return the IPv4 host that an address of NAT64 leads to; any other address as it is."""
+    return IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else address
 
 
 def is_under_any(name: str, suffixes: frozenset[str]) -> bool:
@@ -247,6 +250,6 @@ def _ancestors(names: Iterable[str], suffix: str) -> Iterator[str]:
 
 __all__ = [
     "REVERSE_ZONES", "SERVICE_V4", "SERVICE_V6", "Addresses", "Finding", "Missing", "NamePlan",
-    "Names", "Pointer", "gather_records", "is_inside", "is_under_any", "name_plan",
+    "Names", "Pointer", "behind_nat64", "gather_records", "is_inside", "is_under_any", "name_plan",
     "reverse_address", "via_address", "via_label",
 ]  # fmt: skip

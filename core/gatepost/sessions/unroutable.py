@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from ipaddress import ip_network
 
 from gatepost.model.netmap import MESH_V4, MESH_V6, DerpRegion, IPAddress, IPNetwork
+from gatepost.sessions.dns_names import behind_nat64
 
 _NEVER: dict[IPNetwork, str] = {
     MESH_V4: "an address of the mesh",
@@ -31,14 +32,15 @@ def why_not(address: IPAddress, attached: Iterable[IPNetwork], *, private: bool)
     `attached` are the networks that this machine is attached to: with `private` those are
     allowed, else a name that somebody else rules would open them.
     """
+    there = behind_nat64(address)
     for network, kind in _NEVER.items():
-        if _is_in(address, network):
+        if _is_in(there, network):
             return kind
     if private:
         return ""
-    if any(_is_in(address, n) for n in _PRIVATE):
+    if any(_is_in(there, n) for n in _PRIVATE):
         return "private"
-    if any(_is_in(address, n) for n in attached):
+    if any(_is_in(address, n) or _is_in(there, n) for n in attached):
         return "in a network that this box is attached to"
     return ""
 

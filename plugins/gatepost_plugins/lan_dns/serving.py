@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 AGAIN = 86400.0  # seconds until lists are read again
 SOON = 600.0  # seconds until a list is tried again that could not be read
-PATIENCE = 30.0  # seconds for one list
+PATIENCE = 30.0  # seconds without anything of a list coming
 LARGEST = 16 << 20  # bytes of a list
 
 

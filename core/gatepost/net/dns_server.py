@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any
 
 from gatepost.model.netmap import IPNetwork
@@ -81,7 +81,7 @@ def asker(view: NameView) -> MayAsk:
 def _is_in(host: str, networks: tuple[IPNetwork, ...]) -> bool:
     address = ip_address(host.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
-    return any((mapped or address) in ip_network(n) for n in networks)
+    return any((mapped or address) in n for n in networks)
 
 
 def is_own(source: Source) -> bool:

@@ -92,6 +92,13 @@ def test_what_is_shown_has_no_secret_and_neither_has_the_disk(
         assert secret.encode() not in written
 
 
+def test_a_server_s_ipv6_address_is_told_from_its_port(providers: Providers) -> None:
+    take(providers, text=FILE.replace("DE-1.example.com:51820", "[2001:db8::1]:51820"))
+    (shown,) = asyncio.run(providers.documents())
+
+    assert shown.server == "[2001:db8::1]:51820"
+
+
 def test_the_counters_of_another_tunnel_are_not_shown(providers: Providers, box: Box) -> None:
     take(providers)
     take(providers, "other")

@@ -111,10 +111,11 @@ def _describe(
     mine = {a.version for a in provider.addresses}
     carried = [w for w in EVERYWHERE if covers(provider.allowed, w) and w.version in mine]
     there = peer if peer is not None and peer.public_key == provider.server else None
+    host = f"[{provider.host}]" if ":" in provider.host else provider.host
     return ProviderDocument(
         name=name,
         used=used,
-        server=f"{provider.host}:{provider.host_port}",
+        server=f"{host}:{provider.host_port}",
         key=provider.server.base64,
         addresses=tuple(map(str, provider.addresses)),
         resolvers=tuple(map(str, provider.dns)),

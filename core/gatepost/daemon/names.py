@@ -19,24 +19,24 @@ log = logging.getLogger(__name__)
 class BoxNames:
     """What answers names here, whoever asks. `close` it.
 
-    `host` says how this machine would resolve names without us: who is asked when
-    nobody else is named. `resolvers` lets this machine itself ask here.
+    `servers` says how this machine would resolve names without us: who is asked when
+    nobody else is named. `host` lets this machine itself ask here.
     """
 
     def __init__(
         self,
         now: Callable[[], float],
-        host: Callable[[], HostServers],
-        resolvers: HostResolvers,
+        servers: Callable[[], HostServers],
+        host: HostResolvers,
     ) -> None:
-        self._host = host
-        self.host = resolvers
-        self._upstreams = Upstreams(now, lambda: host().servers)
+        self._servers = servers
+        self.host = host
+        self._upstreams = Upstreams(now, lambda: servers().servers)
         self.resolver = Resolver(self._upstreams.ask, now)
 
     def replace(self, resources: Iterable[Resource]) -> None:
         """Answer as these resources say from now on."""
-        self.resolver.set_plan(join_names(resources, self._host()))
+        self.resolver.set_plan(join_names(resources, self._servers()))
 
     def desk(self, view: NameView) -> Desk:
         """Return where people of one kind ask."""

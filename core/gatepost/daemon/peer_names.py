@@ -152,7 +152,6 @@ class PeerNames:
             self._publish_all()
             self.announce()
             self.save(self.learned.dump())
-        if lesson.new:
             await self._hold(lesson.new)
         if lesson.given == found.addresses:
             return answer

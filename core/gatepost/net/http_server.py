@@ -16,6 +16,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import cast
 from urllib.parse import parse_qsl, urlsplit
 
 import h11
@@ -129,8 +130,7 @@ class HttpConnection(asyncio.Protocol):
 
     # --- asyncio's side -----------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # asyncio's promise
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # asyncio's promise
         self._peer = peer_of(transport)
         self._listener.connections.add(self)
         if not self._listener.lets_in(self._peer):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Run
 
+from gatepost.localapi.server import serve_node
+from gatepost.model.status import LanDocument
 from gatepost.testing.fake_node import GOOD_KEY, FakeNode
+from gatepost.testing.local_thread import served
 
 
 @pytest.fixture
@@ -51,6 +55,22 @@ def test_without_a_shared_network_the_way_to_one_is_named(run: Run) -> None:
 
     assert said.code == 1
     assert "advertise-routes" in said.err
+
+
+class NewNode(FakeNode):
+    """Shares one network, which is IPv6."""
+
+    async def lans(self) -> tuple[LanDocument, ...]:
+        return (LanDocument(network="fd00:1::/64", via="fd00:1::5", routes=("fd00:9::/64",)),)
+
+
+def test_a_dhcp_server_has_nothing_to_tell_where_all_is_ipv6(run: Run, tmp_path: Path) -> None:
+    with served(lambda: serve_node(NewNode(), tmp_path / "node.sock")):
+        said = run("site-to-site", "routes", "--for", "kea")
+
+    assert said.code == 1
+    assert "IPv6: fd00:1::/64" in said.err
+    assert "announce-on" in said.err
 
 
 @pytest.mark.usefixtures("running")

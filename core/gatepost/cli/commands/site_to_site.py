@@ -50,11 +50,17 @@ def routes(session: Session, *, style: str, router: str | None, as_json: bool) -
     if as_json:
         say_json(lans)
         return
-    chosen = [lan for lan in lans if style not in _DHCP or ":" not in lan.network]
-    if not chosen:
+    if not lans:
         raise NotFoundError(
             "no network of this box is shared with the mesh",
             hint="gatepost set --advertise-routes=… and gatepost admin routes approve",
+        )
+    chosen = [lan for lan in lans if style not in _DHCP or ":" not in lan.network]
+    if not chosen:
+        shared = ", ".join(lan.network for lan in lans)
+        raise NotFoundError(
+            f"DHCP has routes for IPv4 only, and what this box shares is IPv6: {shared}",
+            hint="gatepost plugin set site-to-site announce-on=DEVICE",
         )
     for lan in chosen:
         _show(lan, style, router)

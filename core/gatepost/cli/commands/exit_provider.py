@@ -11,6 +11,7 @@ import click
 from gatepost.cli.output import say_json, say_table
 from gatepost.cli.session import Session
 from gatepost.errors import NotFoundError, SettingsError
+from gatepost.localapi.words import ago
 from gatepost.model.status import PluginRequest, ProviderDocument, ProviderRequest
 
 PLUGIN = "exit-provider"
@@ -110,4 +111,4 @@ def _state(provider: ProviderDocument, now: float) -> str:
         return "-"
     if provider.last_handshake is None:
         return "in use, its server has not answered yet"
-    return f"in use, heard {max(0, now - provider.last_handshake):.0f} s ago"
+    return f"in use, heard {ago(provider.last_handshake, now)}"

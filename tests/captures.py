@@ -204,15 +204,15 @@ def _machine(number: int, name: str, node: Json, owners: Mapping[str, int]) -> M
     return Machine(
         id=number,
         name=name,
-        addresses=tuple(ip_address(node[f]) for f in ("ipv4", "ipv6") if node[f]),
+        addresses=tuple(ip_address(str(node[f])) for f in ("ipv4", "ipv6") if node[f]),
         owner=owners.get(node.get("user") or "", NOBODY),
         tags=tuple(node["tags"] or ()),
     )
 
 
 def _routed(machine: Machine, node: Json, directory: Directory, policy: Policy | None) -> Machine:
-    announced = tuple(ip_network(r) for r in node["routable_ips"] or ())
-    approved = {ip_network(r) for r in node["approved_routes"] or ()}
+    announced = tuple(ip_network(str(r)) for r in node["routable_ips"] or ())
+    approved = {ip_network(str(r)) for r in node["approved_routes"] or ()}
     if policy is not None:
         approved |= set(approved_by(policy, directory, machine.id, announced))
     carried = tuple(r for r in announced if r in approved)

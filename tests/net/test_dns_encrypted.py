@@ -26,7 +26,7 @@ from gatepost.net.dns_upstream import Upstreams
 from gatepost.net.own_certificate import own_certificate
 from gatepost.net.tls import utc_now
 from gatepost.sessions.dns_messages import Message, address_query
-from gatepost.sessions.doh import MEDIA_TYPE
+from gatepost.sessions.doh_requests import MEDIA_TYPE
 
 HOST, HERE = "dns.example", ip_address("127.0.0.1")
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatepost.errors import Malformed
-from gatepost.sessions.doh_requests import CONTENT_TYPE, plain_answer, plain_query, read_doh
+from gatepost.sessions.doh_requests import MEDIA_TYPE, plain_answer, plain_query, read_doh
 
 # RFC 8484, section 4.1.1: the first example, www.example.com A.
 RFC_TEXT = "AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB"
@@ -22,7 +22,7 @@ RFC_QUERY = bytes.fromhex("00000100000100000000000003777777076578616d706c6503636
 
 def test_the_example_of_the_rfc_is_read() -> None:
     assert read_doh("GET", {"dns": RFC_TEXT}, "", b"") == RFC_QUERY
-    assert read_doh("POST", {}, CONTENT_TYPE, RFC_QUERY) == RFC_QUERY
+    assert read_doh("POST", {}, MEDIA_TYPE, RFC_QUERY) == RFC_QUERY
     assert read_doh("POST", {}, "Application/DNS-Message; x=y", RFC_QUERY) == RFC_QUERY
 
 
@@ -43,8 +43,8 @@ def test_every_query_makes_the_round_trip(query: bytes, is_padded: bool) -> None
         ("GET", {"dns": "ä"}, "", b""),
         ("POST", {}, "text/plain", RFC_QUERY),
         ("POST", {}, "", RFC_QUERY),
-        ("POST", {}, CONTENT_TYPE, b""),
-        ("POST", {}, CONTENT_TYPE, bytes(65536)),
+        ("POST", {}, MEDIA_TYPE, b""),
+        ("POST", {}, MEDIA_TYPE, bytes(65536)),
     ],
 )
 def test_what_is_no_query_is_refused(

@@ -17,7 +17,8 @@ from gatepost.net.dns_tls import connect, tls_context
 from gatepost.net.fetch import Question, fetch
 from gatepost.net.tasks import Tasks
 from gatepost.sessions.dns_messages import Message, Query, padded, question_for, read_answer
-from gatepost.sessions.doh import MEDIA_TYPE, DohSession, problem_with
+from gatepost.sessions.doh import DohSession, problem_with
+from gatepost.sessions.doh_requests import MEDIA_TYPE
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from gatepost.model.netmap import IPAddress, NetMap, Node
 from gatepost.model.process import Handler
 from gatepost.net.http_server import HttpServer, Limits, Peer, Request, Response, serve
 from gatepost.sessions.doh_requests import (
-    CONTENT_TYPE,
     LARGEST,
+    MEDIA_TYPE,
     plain_answer,
     plain_query,
     read_doh,
@@ -132,7 +132,7 @@ async def _answered(answer: Answer, peer: Node, request: Request) -> Response:
         return Response(body=plain_answer(await answer(plain, peer)), headers=_HARDENED)
     kind = request.headers.get("content-type", "")
     query = read_doh(request.method, request.query, kind, request.body)
-    return Response(body=await answer(query, peer), content_type=CONTENT_TYPE)
+    return Response(body=await answer(query, peer), content_type=MEDIA_TYPE)
 
 
 def open_sockets(addresses: Sequence[IPAddress], port: int) -> tuple[socket.socket, ...]:

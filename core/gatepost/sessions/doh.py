@@ -14,9 +14,8 @@ from h2.connection import H2Connection
 from h2.exceptions import H2Error
 
 from gatepost.errors import Malformed, UnreachableError
+from gatepost.sessions.doh_requests import LARGEST, MEDIA_TYPE
 
-MEDIA_TYPE = "application/dns-message"
-LARGEST = 65535  # bytes of an answer
 OK = 200
 
 

@@ -24,7 +24,7 @@ from gatepost.errors import Malformed
 from gatepost.sessions.dns_messages import values_of
 from gatepost.wire.go_json import write_json
 
-CONTENT_TYPE = "application/dns-message"
+MEDIA_TYPE = "application/dns-message"
 LARGEST = 65535  # bytes of a message
 _TYPES = ("a", "aaaa", "txt")
 _MULTIPLE = 4  # base64 goes by four characters
@@ -33,8 +33,8 @@ _MULTIPLE = 4  # base64 goes by four characters
 def read_doh(method: str, query: Mapping[str, str], content_type: str, body: bytes) -> bytes:
     """Return the DNS query in a request; raise `Malformed` with what is wrong."""
     if method == "POST":
-        if content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
-            raise Malformed(f"content type {content_type!r} is not {CONTENT_TYPE}")
+        if content_type.partition(";")[0].strip().lower() != MEDIA_TYPE:
+            raise Malformed(f"content type {content_type!r} is not {MEDIA_TYPE}")
         raw = body
     elif "dns" in query:
         raw = _decoded(query["dns"])

@@ -53,6 +53,15 @@ def test_a_link_that_is_down_does_not_count(box: Machine) -> None:
     assert run_inside(box, read_attachment).endpoints == ()
 
 
+@pytest.mark.parametrize("cut", ["link set peer0 down", "link set eth0 down"])
+def test_a_network_whose_cable_is_out_is_severed(box: Machine, cut: str) -> None:
+    box.ip(cut)
+    local = run_inside(box, read_attachment).local
+
+    assert local.networks == ()
+    assert ip_network("192.0.2.0/24") in local.severed
+
+
 def test_a_way_out_is_seen_for_each_version(box: Machine) -> None:
     box.ip("route add default via 192.0.2.2")
     first = run_inside(box, read_attachment)

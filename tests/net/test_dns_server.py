@@ -73,6 +73,12 @@ def flooding(query: dns.message.Message) -> list[bytes]:
     return [*guesses, answered(query, "203.0.113.66").to_wire()]
 
 
+def lowering(query: dns.message.Message) -> list[bytes]:
+    """Answer to the name in small letters, as somebody must who only guesses it."""
+    said = dns.message.make_query(query.question[0].name.to_text().lower(), "A", id=query.id)
+    return [answered(said, "203.0.113.66").to_wire()]
+
+
 @dataclass
 class NameServer(asyncio.DatagramProtocol):
     """A name server with a manner of answering on UDP; on TCP it is always honest."""
@@ -213,6 +219,15 @@ async def test_an_answer_from_elsewhere_is_not_believed() -> None:
 async def test_too_many_false_answers_make_the_question_go_by_tcp() -> None:
     async with name_server(flooding) as (_, at), resolver(at) as client:
         assert await client.address("www.example.org") == "192.0.2.7"
+
+
+async def test_an_answer_with_other_letters_makes_the_question_go_by_tcp() -> None:
+    async with name_server(lowering) as (server, at), resolver(at) as client:
+        assert await client.address("a-name-of-many-letters.example.org") == "192.0.2.7"
+
+        (asked,) = server.asked
+        name = asked.question[0].name.to_text()
+        assert name != name.lower() == "a-name-of-many-letters.example.org."
 
 
 async def test_numbers_and_ports_differ_from_question_to_question() -> None:

@@ -69,6 +69,12 @@ def test_an_ipv6_endpoint_stands_in_brackets() -> None:
     assert (found.host, found.host_port) == ("2001:db8::1", 443)
 
 
+def test_a_preshared_key_of_zeros_is_none() -> None:
+    zeros = base64.b64encode(bytes(32)).decode()
+
+    assert read_wg_quick(FILE.replace(SHARED, zeros)).preshared is None
+
+
 REFUSED = {
     "PostUp": (("MTU = 1420", "PostUp = iptables -A X"), r"line 6: PostUp: it would run a program"),
     "predown": (("MTU = 1420", "predown=x"), "line 6: predown: it would run a program"),

@@ -86,7 +86,7 @@ def read_wg_quick(text: str) -> Provider:
         mtu=mine.optional("mtu", lambda text: _number(text, 576, 65535)),
         port=mine.optional("listenport", lambda text: _number(text, 1, 65535)),
         server=NodePublic(server.one("publickey", _key)),
-        preshared=server.optional("presharedkey", lambda text: PresharedKey(_key(text))),
+        preshared=server.optional("presharedkey", _preshared),
         host=host,
         host_port=port,
         keepalive=server.optional("persistentkeepalive", _keepalive) or 0,
@@ -231,6 +231,12 @@ def _key(text: str) -> bytes:
     if len(raw) != 32:  # noqa: PLR2004  # every key of WireGuard
         raise ValueError(f"a key is 44 characters of base64, and this has {len(text)} characters")
     return raw
+
+
+def _preshared(text: str) -> PresharedKey | None:
+    """Return None for zeros, by which WireGuard means none (linux/wireguard.h)."""
+    raw = _key(text)
+    return PresharedKey(raw) if any(raw) else None
 
 
 def _own_address(text: str) -> IPAddress:

@@ -7,7 +7,8 @@ nothing here uses `ip netns add`, whose names outlive everybody.
 
 Inside a machine /run is empty and private (wireguard-go keeps its sockets in
 /run/wireguard), /sys shows its own interfaces, and process 1 collects orphans.
-All other files are the host's.
+All other files are the host's. /etc can only be read: a program that looks after
+/etc/resolv.conf as if the machine were its own would otherwise write the host's.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ set -e
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/wireguard
+mount --rbind /etc /etc
+mounted=$(</proc/self/mountinfo)  # in containers files below /etc are, too
+while read -r _ _ _ _ place _; do
+  case $place in /etc | /etc/*) mount -o remount,bind,ro "$place" ;; esac
+done <<< "$mounted"
 for scope in all default; do
   for setting in accept_dad dad_transmits accept_ra; do
     echo 0 > /proc/sys/net/ipv6/conf/$scope/$setting

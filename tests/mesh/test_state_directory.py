@@ -39,7 +39,7 @@ def fill(box: Box) -> None:
 
 def test_a_second_daemon_is_refused(small_disk: Lab) -> None:
     box = small_disk.boxes["a"]
-    arguments = (*box.daemon.arguments[:-1], str(box.directory / "second.sock"))
+    arguments = (*box.daemon.arguments, "--socket", str(box.directory / "second.sock"))
     second = box.site.box.attempt(str(PROGRAMS / "gatepostd"), *arguments)
 
     assert second.returncode != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def test_a_file_that_would_run_programs_is_refused_with_its_line(run: Run, file:
 
     assert said.code == 1
     assert "line 3: PostUp" in said.err
+
+
+def test_standard_input_need_not_be_unicode(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    piped = io.BytesIO(b"[Interface]\n# Z\xfcrich\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(piped, encoding="utf-8"))
+
+    assert run("exit-provider", "import", "-", "--name", "rented").code == 0
 
 
 def test_what_is_not_there_is_named(run: Run, tmp_path: Path) -> None:

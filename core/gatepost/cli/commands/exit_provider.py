@@ -89,11 +89,13 @@ def remove(session: Session, *, name: str) -> None:
 def _read(file: Path) -> str:
     try:
         if str(file) == "-":
-            return sys.stdin.read(LONGEST)
-        with file.open("rb") as opened:
-            return opened.read(LONGEST).decode("utf-8", "replace")
+            raw = sys.stdin.buffer.read(LONGEST)
+        else:
+            with file.open("rb") as opened:
+                raw = opened.read(LONGEST)
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
+    return raw.decode("utf-8", "replace")
 
 
 def _name_of(file: Path) -> str:

@@ -73,8 +73,8 @@ class Expander:
     def take_over(self, before: Expander) -> None:
         """Keep which users and numbers were meant, as users and policy are the same."""
         self._members = before._members
-        found = tuple(before._found.items())  # at once: a thread may look up in it meanwhile
-        self._found = {s: f for s, f in found if isinstance(s, _WRITTEN)}
+        known = before._found.copy()  # in one step: a thread may look up in it meanwhile
+        self._found = {s: f for s, f in known.items() if isinstance(s, _WRITTEN)}
 
     def expand(self, selector: Selector) -> Expansion:
         """Return what a selector stands for; `*`, as a source: the mesh and its subnets."""

@@ -11,9 +11,9 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Literal
 
 from tests.bench.figures import Figure, finish
+from tests.bench.outer import outer_version
 
 from gatepost.model.status import PluginRequest, UpRequest
 from gatepost.testing.by_hand import DEVICE, connect_by_hand
@@ -43,7 +43,7 @@ def main() -> int:
         by_hand = build(stack.enter_context(machines()), NATS)
         kind = backend(lab.boxes["a"])
         await_pairs(lab.sites)
-        outer = _outer(lab)
+        outer = outer_version(lab)
         connect_by_hand(by_hand.sites, userspace=kind == "wireguard-go", outer=outer)
         await_pairs(by_hand.sites)
         _go_out_by_hand(by_hand)
@@ -110,19 +110,6 @@ def _go_out_by_hand(topology: Topology) -> None:
             f' oifname "{out}" masquerade; }}; }}'
         )
     await_answer(topology.sites[0].host, str(INTERNET_V4))
-
-
-def _outer(lab: Lab) -> Literal[4, 6]:
-    """Return the IP version of the paths, when both ends have chosen the same."""
-
-    def look() -> Literal[4, 6] | None:
-        peers = [p for box in lab.boxes.values() for p in box.client.status().peers]
-        kinds = {p.endpoint.startswith("[") if p.path == "direct" else None for p in peers}
-        if len(kinds) > 1 or None in kinds:
-            return None
-        return 6 if kinds == {True} else 4
-
-    return wait_for(look, seconds=SETTLED, otherwise=lambda: "the boxes do not agree on a path")
 
 
 def _rate(topology: Topology, source: Machine) -> Rate:

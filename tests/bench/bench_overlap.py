@@ -12,13 +12,12 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from ipaddress import IPv4Network
-from typing import Literal
 
 from tests.bench.figures import Figure, finish
+from tests.bench.outer import outer_version
 
 from gatepost.model.via6 import via_prefix
 from gatepost.testing.by_hand import connect_by_hand
-from gatepost.testing.lab_boxes import wait_for
 from gatepost.testing.lab_mesh import Lab, ground, start
 from gatepost.testing.lab_proof import await_pairs, transfer
 from gatepost.testing.lab_report import backend
@@ -29,7 +28,6 @@ from gatepost.testing.topology import Nat, Site, build
 NATS = {"a": Nat.NONE, "b": Nat.NONE}
 SAME = IPv4Network("192.168.1.0/24")
 TURNS = 16
-SETTLED = 10.0  # seconds until the boxes have chosen their path
 SECONDS = 1.0  # of each transfer, whole ones: iperf3 takes no parts
 LIMITS = {"4via6": 0.85, "alias": 0.95}  # at least, of by hand
 
@@ -42,7 +40,7 @@ def main() -> int:
         by_hand = build(stack.enter_context(machines()), NATS)
         _share(lab)
         kind = backend(lab.boxes["a"])
-        connect_by_hand(by_hand.sites, userspace=kind == "wireguard-go", outer=_outer(lab))
+        connect_by_hand(by_hand.sites, userspace=kind == "wireguard-go", outer=outer_version(lab))
         await_pairs(by_hand.sites)
         far, (one, other) = lab.sites[1], by_hand.sites
         rates = {
@@ -89,19 +87,6 @@ def _share(lab: Lab) -> None:
     near, far = lab.sites
     for address in (_via(far), _alias(far)):
         await_answer(near.host, address, tuple(lab.boxes.values()))
-
-
-def _outer(lab: Lab) -> Literal[4, 6]:
-    """Return the IP version of the paths, when both ends have chosen the same."""
-
-    def look() -> Literal[4, 6] | None:
-        peers = [p for box in lab.boxes.values() for p in box.client.status().peers]
-        kinds = {p.endpoint.startswith("[") if p.path == "direct" else None for p in peers}
-        if len(kinds) > 1 or None in kinds:
-            return None
-        return 6 if kinds == {True} else 4
-
-    return wait_for(look, seconds=SETTLED, otherwise=lambda: "the boxes do not agree on a path")
 
 
 def _alias_network(site: Site) -> IPv4Network:

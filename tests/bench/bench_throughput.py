@@ -14,12 +14,11 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import chain
-from typing import Literal
 
 from tests.bench.figures import Figure, finish
+from tests.bench.outer import outer_version
 
 from gatepost.testing.by_hand import connect_by_hand, tunnel_v4
-from gatepost.testing.lab_boxes import wait_for
 from gatepost.testing.lab_mesh import Lab, bring_up
 from gatepost.testing.lab_proof import await_pairs, transfer
 from gatepost.testing.lab_report import backend
@@ -29,7 +28,6 @@ from gatepost.testing.topology import Nat, Site, Topology, build
 NATS = {"a": Nat.NONE, "b": Nat.NONE}
 TURNS = 14
 SECONDS = 1.0  # of each transfer
-SETTLED = 10.0  # seconds until the boxes have chosen their path
 BOXES = 0.97  # at least, Gatepost / by hand
 SITES = 0.92  # at least
 
@@ -42,12 +40,12 @@ def main() -> int:
         by_hand = build(stack.enter_context(machines()), NATS)
         kind = backend(lab.boxes["a"])
         await_pairs(lab.sites)
-        outer = _outer(lab)
+        outer = outer_version(lab)
         connect_by_hand(by_hand.sites, userspace=kind == "wireguard-go", outer=outer)
         await_pairs(by_hand.sites)
         boxes = _compare(_boxes_by_gatepost(lab), _boxes_by_hand(by_hand))
         sites = _compare(_hosts(lab.topology), _hosts(by_hand))
-        if _outer(lab) != outer:
+        if outer_version(lab) != outer:
             raise LabError(f"the path changed from IPv{outer} while it was measured: again, please")
         kind = f"{kind} over IPv{outer}"
     return finish(
@@ -70,19 +68,6 @@ def main() -> int:
             *_absolute("site to site", sites),
         ]
     )
-
-
-def _outer(lab: Lab) -> Literal[4, 6]:
-    """Return the IP version of the paths, when both ends have chosen the same."""
-
-    def look() -> Literal[4, 6] | None:
-        peers = [p for box in lab.boxes.values() for p in box.client.status().peers]
-        kinds = {p.endpoint.startswith("[") if p.path == "direct" else None for p in peers}
-        if len(kinds) > 1 or None in kinds:
-            return None
-        return 6 if kinds == {True} else 4
-
-    return wait_for(look, seconds=SETTLED, otherwise=lambda: "the boxes do not agree on a path")
 
 
 def _absolute(what: str, turns: list[tuple[float, float]]) -> list[Figure]:

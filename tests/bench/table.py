@@ -33,14 +33,18 @@ def main() -> int:
 
 def _run(path: Path) -> int:
     began = time.monotonic()
-    done = subprocess.run(
-        (sys.executable, "-m", f"tests.bench.{path.stem}"),
-        cwd=HERE.parent.parent,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=TIMEOUT,
-    )
+    try:
+        done = subprocess.run(
+            (sys.executable, "-m", f"tests.bench.{path.stem}"),
+            cwd=HERE.parent.parent,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        print(f"{path.stem} did not end within {TIMEOUT:g} s")
+        return 1
     lines = done.stdout.splitlines() or [""]
     try:
         figures = msgspec.json.decode(lines[-1], type=list[Figure])

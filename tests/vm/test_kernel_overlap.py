@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 from tests.vm import guest
-from tests.vm.kernel import fetch
 
 pytestmark = [pytest.mark.root, pytest.mark.vm, pytest.mark.timeout(2700)]
 
 LIMIT = 2400.0  # seconds
-PATIENCE = 6  # times as long as outside, for everything that is waited for
 TESTS = (
     "tests/mesh/test_via6.py",
     "tests/mesh/test_alias.py",
@@ -20,13 +18,6 @@ TESTS = (
 
 
 def test_overlapping_sites_reach_each_other_on_kernel_wireguard(tmp_path: Path) -> None:
-    options = "-q -p no:cacheprovider --color=no --timeout=900 --durations=5"
-    kernel = fetch()
-    command = (
-        f'test "$(uname -r)" = {kernel.version} && modprobe wireguard && '
-        f"GATEPOST_PATIENCE={PATIENCE} "
-        f".venv/bin/python -m pytest {options} {' '.join(TESTS)}"
-    )
-    outcome = guest.run(kernel, command, tmp_path, seconds=LIMIT)
+    outcome = guest.run_tests(*TESTS, folder=tmp_path, seconds=LIMIT)
 
     assert outcome.code == 0, outcome.output[-20000:]

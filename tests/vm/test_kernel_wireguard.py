@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 from tests.vm import guest
-from tests.vm.kernel import fetch
 
 pytestmark = [pytest.mark.root, pytest.mark.vm, pytest.mark.timeout(2700)]
 
 LIMIT = 2400.0  # seconds; two cores that did nothing else needed 577
-PATIENCE = 6  # times as long as outside, for everything that is waited for
 # What depends on the kernel: its WireGuard, and nftables and routes of another version. The
 # rest of the mesh tests would only repeat, slowly, what they say outside.
 TESTS = (
@@ -30,14 +28,12 @@ CELLS = (
 
 
 def test_the_mesh_tests_pass_on_kernel_wireguard(tmp_path: Path) -> None:
-    chosen = "-k 'not test_restarts or killed_daemon'"
-    options = f"{chosen} -q -p no:cacheprovider --color=no --timeout=600 --durations=5"
-    kernel = fetch()
-    command = (
-        f'test "$(uname -r)" = {kernel.version} && modprobe wireguard && '
-        f"GATEPOST_PATIENCE={PATIENCE} GATEPOST_CELLS='{'; '.join(CELLS)}' "
-        f".venv/bin/python -m pytest {options} {' '.join(TESTS)}"
+    outcome = guest.run_tests(
+        *TESTS,
+        folder=tmp_path,
+        seconds=LIMIT,
+        chosen="not test_restarts or killed_daemon",
+        environment=f"GATEPOST_CELLS='{'; '.join(CELLS)}'",
     )
-    outcome = guest.run(kernel, command, tmp_path, seconds=LIMIT)
 
     assert outcome.code == 0, outcome.output[-20000:]

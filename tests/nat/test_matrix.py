@@ -101,6 +101,10 @@ def test_changes_of_path_lose_next_to_nothing(outcomes: dict[Cell, Outcome]) -> 
     assert sum(flow.lost for flow in flows) <= LOSS * sum(flow.sent for flow in flows)
 
 
+def test_every_cell_that_was_asked_for_is_there() -> None:
+    assert {cell.name for cell in (*CELLS, *RELAYED)} >= WANTED
+
+
 def test_every_pair_of_kinds_is_a_cell_once() -> None:
     pairs = [frozenset((cell.one, cell.other)) for cell in cells()]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -30,6 +30,8 @@ from gatepost.model.mesh import Advertise, AllowedPrefix
 from gatepost.model.names import NameServer
 from gatepost.model.netmap import NetMap
 from gatepost.model.observed import Observed
+from gatepost.model.owned import PROVIDER_TABLE
+from gatepost.model.renumber import Renumber
 from gatepost.model.resolver import HostResolver, Rank, Upstream
 from gatepost.model.resource import Resource
 from gatepost.model.tunnel import OnlyThroughTunnel
@@ -189,6 +191,18 @@ def test_what_leaves_through_a_tunnel_only_holds_for_guests_too() -> None:
     tables = {f.table: f.text for f in filters(lower(want(switch, guests)))}
 
     assert 'iifname "guest0" ip daddr != @spared4 counter drop' in tables["gatepost-provider"]
+
+
+def test_a_network_with_an_alias_is_never_reached_through_a_provider() -> None:
+    pair = Renumber(IPv4Network("10.201.7.0/24"), IPv4Network("192.168.1.0/24"))
+    switch = OnlyThroughTunnel(tunnel="gatepost-exit", mesh="gatepost0")
+    lowered = lower(want(switch, pair, plugin="alias"))
+    beside = Route(PROVIDER_TABLE, pair.inside, kind="throw")
+
+    assert lowered.resources[beside.key] == beside
+    assert lowered.owners[beside.key] == {"alias"}
+    assert "10.201.7.0/24" in {f.table: f.text for f in filters(lowered)}["gatepost-provider"]
+    assert beside.key not in lower(want(pair)).resources
 
 
 def test_a_server_around_that_was_given_names_is_asked_beside_an_exit() -> None:

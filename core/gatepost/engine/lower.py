@@ -44,6 +44,7 @@ from gatepost.model.owned import (
     NFT_GUARD_TABLE,
     NFT_PROVIDER_TABLE,
     NFT_TABLE,
+    PROVIDER_TABLE,
     TRANSLATION_ROOM,
     WIREGUARD_PORT,
 )
@@ -80,6 +81,9 @@ def lower(desired: Desired) -> Desired:
     if _of(desired.resources, Translate):
         _make_room(resources)
     _follow_exit(resources)
+    for route, names in _renumbered_beside(desired):
+        resources.setdefault(route.key, route)
+        owners[route.key] = owners.get(route.key, frozenset()) | names
     for peer, names in _peers(desired, notices):
         resources[peer.key] = peer
         owners[peer.key] = names
@@ -105,8 +109,20 @@ def _guards(resources: Mapping[Hashable, Resource]) -> Iterator[tuple[Resource, 
         asked = guard.asked | {a for a in named if any(a in n for n in guard.spared)}
         yield guard, PacketFilter(NFT_GUARD_TABLE, guard_text(replace(guard, asked=asked)))
     guests = {g.device for g in _of(resources, Guests)}
+    pairs = _of(resources, Renumber)
     for switch in _of(resources, OnlyThroughTunnel):
-        yield switch, PacketFilter(NFT_PROVIDER_TABLE, kill_switch_text(switch, guests))
+        yield switch, PacketFilter(NFT_PROVIDER_TABLE, kill_switch_text(switch, guests, pairs))
+
+
+def _renumbered_beside(desired: Desired) -> Iterator[tuple[Route, frozenset[str]]]:
+    """Keep from a provider what goes to this site by another address.
+
+    A packet is routed when it has the inner one already.
+    """
+    if _of(desired.resources, OnlyThroughTunnel):
+        for pair in _of(desired.resources, Renumber):
+            route = Route(PROVIDER_TABLE, pair.inside, kind="throw")
+            yield route, desired.owners.get(pair.key, frozenset())
 
 
 def _canonical(resource: Resource) -> Resource:

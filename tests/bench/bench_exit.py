@@ -22,7 +22,7 @@ from gatepost.testing.lab_mesh import Lab, bring_up
 from gatepost.testing.lab_proof import await_pairs, transfer
 from gatepost.testing.lab_report import backend
 from gatepost.testing.netns import Machine, machines
-from gatepost.testing.scene_lab import approve, await_answer
+from gatepost.testing.scene_lab import await_answer
 from gatepost.testing.topology import INTERNET_V4, Nat, Topology, build
 
 NATS = {"a": Nat.NONE, "b": Nat.NONE}
@@ -83,7 +83,7 @@ def main() -> int:
 def _go_out(lab: Lab) -> None:
     user, exits = lab.boxes["a"], lab.boxes["b"]
     exits.client.change_settings(UpRequest(advertise_exit_node=True))
-    approve(lab, exits, *EVERYWHERE)
+    lab.approve(exits, *EVERYWHERE)
     user.await_status(lambda s: any(set(EVERYWHERE) <= set(p.routes) for p in s.peers), "exit node")
     user.client.change_settings(UpRequest(exit_node=exits.name))
     lan = user.site.lan_v4

@@ -22,7 +22,7 @@ from gatepost.testing.lab_mesh import Lab, ground, start
 from gatepost.testing.lab_proof import await_pairs, transfer
 from gatepost.testing.lab_report import backend
 from gatepost.testing.netns import machines
-from gatepost.testing.scene_lab import approve, await_answer, join, turn_on
+from gatepost.testing.scene_lab import await_answer, join, turn_on
 from gatepost.testing.topology import Nat, Site, build
 
 NATS = {"a": Nat.NONE, "b": Nat.NONE}
@@ -83,7 +83,7 @@ def _share(lab: Lab) -> None:
         site = box.site
         turn_on(box, "via6", site=site.number, networks=[str(SAME)])
         turn_on(box, "alias", networks=[f"{_alias_network(site)}={SAME}"])
-        approve(lab, box, str(via_prefix(site.number, SAME)), str(_alias_network(site)))
+        lab.approve(box, str(via_prefix(site.number, SAME)), str(_alias_network(site)))
     near, far = lab.sites
     for address in (_via(far), _alias(far)):
         await_answer(near.host, address, tuple(lab.boxes.values()))

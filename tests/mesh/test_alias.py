@@ -16,7 +16,6 @@ from gatepost.testing.netns import Machine
 from gatepost.testing.scene_lab import (
     PORT,
     answer,
-    approve,
     ask,
     await_answer,
     join,
@@ -43,7 +42,7 @@ def lab() -> Iterator[Lab]:
         for name, box in made.boxes.items():
             answer(box.site.host, f"host-{name}", str(box.site.host_v4))
             turn_on(box, "alias", networks=[f"{ALIASES[name]}={SAME}"])
-            approve(made, box, str(ALIASES[name]))
+            made.approve(box, str(ALIASES[name]))
         for one, other in (("a", "b"), ("b", "a")):
             for machine in (made.boxes[one].site.box, made.boxes[one].site.host):
                 await_answer(machine, HOST[other], tuple(made.boxes.values()))

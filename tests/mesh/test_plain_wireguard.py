@@ -14,7 +14,7 @@ from gatepost.model.policy import PolicyRequest
 from gatepost.testing.lab_boxes import PROGRAMS, Box, wait_for
 from gatepost.testing.lab_mesh import Lab
 from gatepost.testing.netns import Machine, connect
-from gatepost.testing.scene_lab import answer, approve, ask, await_answer, ping, turn_on
+from gatepost.testing.scene_lab import answer, ask, await_answer, ping, turn_on
 
 pytestmark = [pytest.mark.root, pytest.mark.mesh]
 
@@ -73,7 +73,7 @@ def scan(phone: Machine, text: str) -> None:
 def world(lab: Lab) -> Iterator[World]:
     found = World(lab, plug_in(lab))
     turn_on(found.box, "plain-wireguard", networks=[str(GUESTS)])
-    approve(lab, found.box, str(GUESTS))
+    lab.approve(found.box, str(GUESTS))
     for site in lab.sites:
         answer(site.host, site.host.name, str(site.host_v4))
     wait_for(

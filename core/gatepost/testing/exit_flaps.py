@@ -23,7 +23,7 @@ from gatepost.testing.lab_boxes import Box, wait_for
 from gatepost.testing.lab_exit import Talker, hear, in_the_clear, talk, watch_lan, watch_uplink
 from gatepost.testing.lab_mesh import Lab, bring_up
 from gatepost.testing.netns import LabError
-from gatepost.testing.scene_lab import approve, ping
+from gatepost.testing.scene_lab import ping
 from gatepost.testing.topology import INTERNET_V4, INTERNET_V6, Nat
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")
@@ -140,7 +140,7 @@ def prepare(lab: Lab, user: Box, exits: tuple[Box, Box]) -> Flaps:
     for box in exits:
         box.client.change_settings(UpRequest(advertise_exit_node=True))
     for box in exits:
-        approve(lab, box, *EVERYWHERE)
+        lab.approve(box, *EVERYWHERE)
     user.await_status(
         lambda s: sum(set(EVERYWHERE) <= set(p.routes) for p in s.peers) == len(exits), "exits"
     )

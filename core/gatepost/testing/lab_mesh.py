@@ -76,9 +76,12 @@ class Lab:
             box.await_status(lambda status: status.state == "Running", "login", JOIN_TIMEOUT)
             self.approve(box)
 
-    def approve(self, box: Box) -> None:
-        """Grant what a box offers, as soon as the server has heard of it."""
-        wanted = {str(box.site.lan_v4), str(box.site.lan_v6)}
+    def approve(self, box: Box, *prefixes: str) -> None:
+        """Grant all that a box offers, as soon as the server has heard of `prefixes`.
+
+        Without `prefixes` it is the box's LAN that is waited for.
+        """
+        wanted = {*(prefixes or (str(box.site.lan_v4), str(box.site.lan_v6)))}
 
         def announced() -> NodeDocument | None:
             nodes = self.coordination.client.nodes()
@@ -88,7 +91,7 @@ class Lab:
         node = wait_for(
             announced,
             seconds=JOIN_TIMEOUT,
-            otherwise=lambda: f"the server has not heard of the routes of {box.name}",
+            otherwise=lambda: f"{box.name} did not announce {wanted}:\n{box.daemon.tail()}",
         )
         self.coordination.client.change_node(
             str(node.id), NodeRequest(approved_routes=node.announced_routes)

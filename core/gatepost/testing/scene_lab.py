@@ -2,7 +2,7 @@
 
 box joins                join(lab)
 box is given a job       turn_on(box, "via6", site=7, networks=["192.168.1.0/24"])
-server agrees            approve(lab, box, "fd7a:115c:a1e0:b1a:0:7:c0a8:100/120")
+server agrees            lab.approve(box, "fd7a:115c:a1e0:b1a:0:7:c0a8:100/120")
 host answers             answer(host, "printer", "192.168.1.2")
 somebody asks            ask(machine, "tcp", "192-168-1-2-via-7")  ->  "printer 200007"
 """
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from gatepost.model.admin import NodeDocument, NodeRequest
 from gatepost.model.status import PluginRequest, UpRequest
 from gatepost.testing.lab_boxes import Box, wait_for
 from gatepost.testing.lab_mesh import Lab
@@ -132,24 +131,6 @@ def turn_on(box: Box, plugin: str, **settings: Plain) -> None:
     """Switch a plugin on; underscores in a setting's name stand for dashes."""
     values = {name.replace("_", "-"): value for name, value in settings.items()}
     box.client.change_plugin(plugin, PluginRequest(enabled=True, settings=dict(values)))
-
-
-def approve(lab: Lab, box: Box, *prefixes: str) -> None:
-    """Grant all that a box offers, as soon as the server has heard of `prefixes`."""
-
-    def announced() -> NodeDocument | None:
-        nodes = lab.coordination.client.nodes()
-        mine = next((n for n in nodes if n.name == box.name), None)
-        return mine if mine and {*prefixes} <= {*mine.announced_routes} else None
-
-    node = wait_for(
-        announced,
-        seconds=JOIN_TIMEOUT,
-        otherwise=lambda: f"{box.name} did not announce {prefixes}:\n{box.daemon.tail()}",
-    )
-    lab.coordination.client.change_node(
-        str(node.id), NodeRequest(approved_routes=node.announced_routes)
-    )
 
 
 def answer(machine: Machine, name: str, address: str, port: int = PORT) -> None:

@@ -16,7 +16,7 @@ from gatepost.testing.lab_exit import hear, in_the_clear, talk, watch_uplink
 from gatepost.testing.lab_mesh import Lab, bring_up
 from gatepost.testing.lab_provider import ANSWER, PUBLIC_V4, PUBLIC_V6, make_provider
 from gatepost.testing.netns import LabError, Machine
-from gatepost.testing.scene_lab import answer, approve, ask, ping, turn_on
+from gatepost.testing.scene_lab import answer, ask, ping, turn_on
 from gatepost.testing.scenes import Row, Tell, expect
 from gatepost.testing.topology import INTERNET_V4, INTERNET_V6, Nat
 
@@ -107,7 +107,7 @@ def _provider(lab: Lab, user: Box, exits: Box, tell: Tell) -> Iterator[Row]:
     provider = make_provider(lab)
     exits.client.import_provider(ProviderRequest(name="rented", text=provider.file))
     turn_on(exits, "exit-provider", use="rented")
-    approve(lab, exits, *EVERYWHERE)
+    lab.approve(exits, *EVERYWHERE)
     turn_on(user, "magic-dns")
     wait_for(
         lambda: True if str(PUBLIC_V4) in _seen(user.site.box, 4) else None,

@@ -20,7 +20,6 @@ from gatepost.testing.scene_lab import (
     Kind,
     answer,
     answer_names,
-    approve,
     ask,
     await_answer,
     join,
@@ -80,7 +79,7 @@ def run(tell: Tell) -> Iterator[Row]:
         for place in places:
             _share(lab, place)
         for place in places:
-            approve(lab, place.box, str(via_prefix(place.number, SAME)), str(place.alias_network))
+            lab.approve(place.box, str(via_prefix(place.number, SAME)), str(place.alias_network))
         tell("the coordination server sends questions about a site's names to its box")
         _split(lab, places)
         for near in places:

@@ -13,7 +13,7 @@ from gatepost.model.status import ReturnPathDocument
 from gatepost.testing.lab_boxes import PROGRAMS, Box, wait_for
 from gatepost.testing.lab_lan import Office, make_office
 from gatepost.testing.lab_mesh import Lab, ground, start
-from gatepost.testing.scene_lab import Kind, answer, approve, ask, await_answer, turn_on
+from gatepost.testing.scene_lab import Kind, answer, ask, await_answer, turn_on
 from gatepost.testing.scenes import Row, Tell, expect
 from gatepost.testing.topology import Nat, Site
 
@@ -92,7 +92,7 @@ def _behind_the_router(lab: Lab, office: Office, tell: Tell) -> Iterator[Row]:
     box = lab.boxes["b"]
     tell(f"the box of site b shares {office.deep_v4}, which is behind {office.gate.name}")
     turn_on(box, "site-to-site", behind=[f"{office.deep_v4} via {office.gate_v4}"])
-    approve(lab, box, str(office.deep_v4))
+    lab.approve(box, str(office.deep_v4))
     await_answer(a.host, str(office.deep_host), (box,))
     for kind in KINDS:
         seen = ask(a.host, kind, str(office.deep_host), sees=True)

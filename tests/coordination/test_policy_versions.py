@@ -143,7 +143,8 @@ def test_an_earlier_version_is_found_by_number_or_as_the_one_before() -> None:
     versions = [PolicyVersion(id=i, text=str(i), author="", created=NOW) for i in (1, 2, 3)]
 
     assert (earlier(versions, 0).id, earlier(versions, 1).id) == (2, 1)
-    for wanted, known in ((4, versions), (0, versions[:1]), (0, [])):
+    assert earlier(versions[:1], 0).text == DEFAULT_POLICY  # who locked himself out gets back in
+    for wanted, known in ((4, versions), (0, [])):
         with pytest.raises(NotFoundError):
             earlier(known, wanted)
 

@@ -77,12 +77,16 @@ def _check_etag(records: Records, etag: str) -> None:
 
 
 def earlier(versions: Iterable[PolicyVersion], wanted: int) -> PolicyVersion:
-    """Return the version with this number; 0 is the one before the newest."""
+    """Return the version with this number; 0 is the one before the newest.
+
+    Before the first there was the default policy, which has the number 0 everywhere.
+    """
     ordered = sorted(versions, key=lambda v: v.id)
     if not wanted:
-        if len(ordered) > 1:
-            return ordered[-2]
-        raise NotFoundError("there is no earlier version of the policy: it was set once at most")
+        if not ordered:
+            raise NotFoundError("there is no earlier version of the policy: it was never set")
+        built_in = PolicyVersion(id=0, text=DEFAULT_POLICY, author="", created=0.0, note="")
+        return (built_in, *ordered)[-2]
     for version in ordered:
         if version.id == wanted:
             return version

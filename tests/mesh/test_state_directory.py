@@ -47,6 +47,33 @@ def test_a_second_daemon_is_refused(small_disk: Lab) -> None:
     assert box.client.status().state == "Running"
 
 
+def test_a_second_daemon_on_the_socket_touches_nothing_of_the_first(small_disk: Lab) -> None:
+    box = small_disk.boxes["a"]
+    state = box.directory / "second"
+    names = (box.directory / "etc" / "resolv.conf").read_text()
+    arguments = (*box.daemon.arguments, "--state-directory", str(state))
+    second = box.site.box.attempt(str(PROGRAMS / "gatepostd"), *arguments)
+
+    assert second.returncode == 1
+    assert "another process answers" in second.stderr
+    assert not state.exists()
+    assert (box.directory / "etc" / "resolv.conf").read_text() == names
+    assert "HostResolver: removing" not in box.daemon.log.read_text()
+
+
+def test_a_daemon_without_its_capabilities_says_what_it_needs(small_disk: Lab) -> None:
+    box = small_disk.boxes["a"]
+    places = ("state-directory", "socket", "settings", "etc")
+    own = [w for p in places for w in (f"--{p}", str(box.directory / "weak" / p))]
+    (box.directory / "weak" / "etc").mkdir(parents=True)
+    weak = ("setpriv", "--bounding-set", "-net_admin")
+    refused = box.site.box.attempt(*weak, str(PROGRAMS / "gatepostd"), *own)
+
+    assert refused.returncode == 1
+    assert "it needs root" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_a_full_disk_stops_no_traffic_and_costs_no_state(small_disk: Lab) -> None:
     box = small_disk.boxes["b"]
     node = box.client.status().node

@@ -64,6 +64,7 @@ from gatepost.linux.sysctls import Sysctls
 from gatepost.linux.tc import TrafficPrograms
 from gatepost.linux.tunnels import Tunnels
 from gatepost.linux.wireguard import Devices, Peers, WireGuard, open_wireguard
+from gatepost.localapi.listen import refuse_second
 from gatepost.localapi.server import serve_node
 from gatepost.model.kernel import PacketFilter
 from gatepost.model.keys import DiscoPrivate, MachinePrivate, NodePrivate
@@ -94,11 +95,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GatepostError as error:
         print(f"gatepostd: {error}", file=sys.stderr)  # noqa: T201  # for the operator
         return 1
+    except PermissionError as error:
+        text = f"gatepostd: {error}: it needs root, or the capabilities that its unit gives it"
+        print(text, file=sys.stderr)  # noqa: T201  # for the operator
+        return 1
     return 0
 
 
 async def run(options: Options) -> None:
     """Build the node, serve until SIGTERM or SIGINT, and end in good order."""
+    refuse_second(options.socket)  # before anything of the one that runs is touched
     async with AsyncExitStack() as stack:
         node, api = await build(options, stack)
         server = await serve_node(api, options.socket)

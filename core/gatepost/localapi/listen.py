@@ -60,8 +60,7 @@ def bind(path: Path, mode: int) -> tuple[socket.socket, int]:
         raise StateError(f"the socket path {path} is over {_PATH_LENGTH - 4} octets: shorten it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        if _is_answered(path):
-            raise StateError(f"another process answers on {path}: stop it, or give another path")
+        refuse_second(path)
         fresh.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -78,6 +77,12 @@ def bind(path: Path, mode: int) -> tuple[socket.socket, int]:
         raise StateError(f"cannot listen on {path}: {error.strerror}") from error
     listening.setblocking(False)
     return listening, inode
+
+
+def refuse_second(path: Path) -> None:
+    """Raise `StateError` if another process answers on this socket; wait a second at most."""
+    if _is_answered(path):
+        raise StateError(f"another process answers on {path}: stop it, or give another path")
 
 
 def _is_answered(path: Path) -> bool:

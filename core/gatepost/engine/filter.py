@@ -3,6 +3,7 @@
 What the text does, hook by hook (`mesh` is our WireGuard device):
 
     prerouting  a source may come only through its own device
+    output      answers to who came beside the mesh leave beside the mesh
     input       from the mesh, and only from addresses of the mesh and of networks that
                 peers carry: replies; to our own addresses and to our addresses in
                 advertised networks what the rules admit; everything else is dropped
@@ -34,6 +35,7 @@ from dataclasses import dataclass
 from gatepost.engine.admission import Span, admission, join, subtract
 from gatepost.engine.filter_admission import admission_chains
 from gatepost.engine.filter_aliases import alias_chains, from_alias, sent_to_sites
+from gatepost.engine.filter_answers import answer_chains, from_elsewhere
 from gatepost.engine.filter_clamp import clamp_chains
 from gatepost.engine.filter_guests import (
     guest_chains,
@@ -274,7 +276,9 @@ def _input(wishes: FilterWishes) -> Iterator[str]:
 		type filter hook input priority filter; policy accept;"""
     yield f'\t\tiifname "{wishes.device}" goto from_mesh'
     yield from guest_input(wishes.guests)
+    yield from from_elsewhere(wishes.carried)
     yield "\t}"
+    yield from answer_chains(wishes.carried)
 
 
 def _forward(wishes: FilterWishes) -> Iterator[str]:

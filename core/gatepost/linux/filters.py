@@ -8,9 +8,9 @@ and `kill -9`, and any hand-made change shows. If the two disagree for another
 reason (the machine lost power in between, a new nft prints differently) the
 table is loaded once more, which no packet notices.
 
-Every load gets an epoch, which the text may use as `$epoch`: a value of EPOCH_MASK that
-no tracked connection carries in its mark. So what the rules write into marks is worth
-nothing to the rules that come after them.
+Every load gets an epoch, which the text may use as `$epoch`: a value of EPOCH_MASK, other than
+ELSEWHERE, that no tracked connection carries in its mark. So what the rules write into marks is
+worth nothing to the rules that come after them.
 
 Listing costs milliseconds, so it is done only when the kernel's ruleset has another
 generation number than when it was last found right.
@@ -29,6 +29,7 @@ from gatepost.linux.netlink_message import Request, attribute, read_attributes
 from gatepost.linux.nft import PROGRAM, run_nft
 from gatepost.model.kernel import PacketFilter
 from gatepost.model.owned import (
+    ELSEWHERE,
     EPOCH_MASK,
     NFT_GUARD_TABLE,
     NFT_PATH_TABLE,
@@ -43,10 +44,11 @@ DELETE_CONNECTIONS = (1 << 8) | 2  # nfnetlink subsystem conntrack, IPCTNL_MSG_C
 CONNECTION_MARK, CONNECTION_MARK_MASK = 8, 21  # u32, big endian
 NO_CONNTRACK = {errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT}  # of nfnetlink
 EPOCH = EPOCH_MASK & -EPOCH_MASK  # the first; each is this much more than the one before
+LAST_EPOCH = ELSEWHERE - EPOCH
 
 _CANNOT_FORGET = (
     "the kernel cannot be told to forget connections (nf_conntrack_netlink is missing): one that "
-    "was silent while the packet filter changed 255 times goes on without being judged again; "
+    "was silent while the packet filter changed 254 times goes on without being judged again; "
     "load the module, or build CONFIG_NF_CT_NETLINK"
 )
 
@@ -145,13 +147,13 @@ class Filters:
     def _next_epoch(self, changes: tuple[Change, ...]) -> int:
         tables = [c.new.table for c in changes if isinstance(c.new, PacketFilter)]
         loaded = [found for t in tables if (found := self._load(t)) is not None]
-        return max((one.epoch for one in loaded), default=0) % EPOCH_MASK + EPOCH
+        return max((one.epoch for one in loaded), default=0) % LAST_EPOCH + EPOCH
 
     async def _forget(self, epoch: int) -> None:
         """Let the kernel forget the connections that carry `epoch`, from a whole turn ago.
 
         A kernel without ctnetlink cannot be asked. The filter is loaded all the same: to be
-        wrong, a connection must be as old as 255 loads and must have been silent since.
+        wrong, a connection must be as old as 254 loads and must have been silent since.
         """
         body = bytes(4) + b"".join(
             attribute(kind, value.to_bytes(4, "big"))

@@ -22,6 +22,7 @@ EXIT_TABLE = 54  # where packets for the internet go when an exit node is used
 PROVIDER_TABLE = 55  # where packets from the mesh for the internet go when a provider carries them
 STAND_IN_TABLE = 53  # routes of what stands for places at peer relays
 STAND_IN_PRIORITY = 5260  # what goes there looks into that table
+ANSWER_PRIORITY = 5265  # answers to who came from elsewhere look into the main table first
 MESH_PRIORITY = 5270  # what does not carry our mark looks into our table before the main one
 PROVIDER_PRIORITY = 5274  # what came from the mesh looks into the provider's table
 PROVIDER_DEVICE_PRIORITY = 5275  # so do sockets that are bound to the provider's device
@@ -31,7 +32,9 @@ MARK = (
 )
 MARK_MASK = 0xFF0000
 MASQUERADE_MARK = 0x40000  # first packets from the mesh that leave under our own address
+ANSWER_MARK = 0xA0000  # this machine's answers to who did not come through the mesh
 EPOCH_MASK = 0xFF0000  # of a flow's conntrack mark: the epoch of the rules that admitted it
+ELSEWHERE = 0xFF0000  # there, and no epoch: the flow came to this machine beside the mesh
 TC_PRIORITIES = range(5200, 5300)  # of our BPF programs on devices
 STAND_IN_PROGRAM_PRIORITY = 5220  # puts a relay's header on WireGuard's packets
 RELAY_PRIORITY = 5210  # forwards for others; before the mesh's own packets are looked at

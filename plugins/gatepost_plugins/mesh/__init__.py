@@ -129,8 +129,18 @@ def _holds(outer: IPNetwork, inner: IPNetwork) -> bool:
 
 
 def _rules() -> Iterator[Item]:
-    """Look into our table first, except for our own encrypted packets and control connections."""
+    """Look into our table first, except for our own encrypted packets and control connections.
+
+    Nor for answers to who came beside the mesh, as long as the main table knows a way.
+    """
     for family in (4, 6):
+        yield Rule(
+            family=family,
+            priority=owned.ANSWER_PRIORITY,
+            table=owned.MAIN_TABLE,
+            mark=owned.ANSWER_MARK,
+            mask=owned.MARK_MASK,
+        )
         yield Rule(
             family=family,
             priority=owned.MESH_PRIORITY,

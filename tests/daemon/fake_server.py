@@ -30,6 +30,7 @@ class FakeServer:
     expired: set[NodePublic] = field(default_factory=set[NodePublic])
     approved: asyncio.Event = field(default_factory=asyncio.Event)
     away: bool = False
+    unreachable: set[str] = field(default_factory=set[str])  # URLs at which nobody is
     refuse_map: bool = False
     registers: list[RegisterRequest] = field(default_factory=list[RegisterRequest])
     updates: list[MapRequest] = field(default_factory=list[MapRequest])
@@ -41,9 +42,9 @@ class FakeServer:
         default_factory=list[asyncio.Queue[MapResponse | None]]
     )
 
-    def connect(self, _url: str, _machine: MachinePrivate) -> FakeClient:
+    def connect(self, url: str, _machine: MachinePrivate) -> FakeClient:
         self.visits += 1
-        return FakeClient(self)
+        return FakeClient(self, url)
 
     def say(self, message: MapResponse | None) -> None:
         """Send a message on every open stream; None ends them."""
@@ -88,8 +89,9 @@ class FakeServer:
 class FakeClient:
     """One connection."""
 
-    def __init__(self, server: FakeServer) -> None:
+    def __init__(self, server: FakeServer, url: str) -> None:
         self._server = server
+        self._url = url
 
     async def register(
         self,
@@ -132,7 +134,7 @@ class FakeClient:
         """Nothing is open."""
 
     def _reach(self) -> None:
-        if self._server.away:
+        if self._server.away or self._url in self._server.unreachable:
             raise UnreachableError("nobody answers")
 
 

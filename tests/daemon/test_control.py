@@ -24,7 +24,7 @@ from gatepost.model.keys import DiscoPrivate
 from gatepost.model.process import WatchNodeFacts
 from gatepost.wire.netmap import MapResponse
 
-HERE = "http://server.test"
+HERE, ELSEWHERE = "http://server.test", "http://other.test"
 
 
 @dataclass(slots=True)
@@ -290,12 +290,78 @@ async def test_another_server_never_hears_of_the_keys_of_the_first(
     async with running(server, tmp_path) as bench:
         await joined(bench)
         first = server.registers[-1].node_key
-        bench.control.configure("http://other.test", wanted=True)
+        bench.control.configure(ELSEWHERE, wanted=True)
         assert bench.inputs.netmap is None  # the old mesh is left at once
         bench.control.log_in(LoginRequest(auth_key="key"))
         await eventually(lambda: server.registers[-1].node_key != first)
 
         assert server.registers[-1].old_node_key.is_zero
+
+
+async def test_a_server_that_is_not_there_costs_no_key_and_the_way_back_is_open(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    server.unreachable.add(ELSEWHERE)
+    async with running(server, tmp_path) as bench:
+        await joined(bench)
+        mine = bench.keeper.identity.node
+        bench.control.configure(ELSEWHERE, wanted=True)
+        bench.control.log_in(LoginRequest(auth_key="key"))
+        await eventually(lambda: HERE in bench.control.standing.trouble)
+        assert not bench.control.is_logged_in
+    server.keys.clear()
+    async with running(server, tmp_path) as bench:  # and over a restart
+        await eventually(lambda: bench.is_in)
+        assert bench.keeper.identity.node == mine
+
+    assert len(server.nodes) == 1
+
+
+async def test_the_way_back_to_a_server_that_is_away_starts_with_the_netmap_of_last_time(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    async with running(server, tmp_path) as bench:
+        await joined(bench)
+        server.away = True
+        server.say(None)
+        bench.control.configure(ELSEWHERE, wanted=True)
+        await eventually(lambda: bench.keeper.identity.login_server == ELSEWHERE)
+        assert bench.inputs.netmap is None
+        bench.control.configure(HERE, wanted=True)
+        await eventually(lambda: bench.inputs.netmap_stored)
+
+
+async def test_who_leaves_for_another_server_and_comes_back_is_the_same_node_at_each(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    async with running(server, tmp_path) as bench:
+        await joined(bench)
+        here = bench.keeper.identity.node
+        bench.control.configure(ELSEWHERE, wanted=True)
+        await joined(bench)
+        there = bench.keeper.identity.node
+        server.keys.clear()
+        bench.control.configure(HERE, wanted=True)
+        await eventually(lambda: bench.is_in and bench.keeper.identity.node == here)
+        bench.control.configure(ELSEWHERE, wanted=True)
+        await eventually(lambda: bench.is_in and bench.keeper.identity.node == there)
+
+    assert here != there
+    assert len(server.nodes) == 2
+
+
+async def test_a_logout_forgets_one_server_and_no_other(server: FakeServer, tmp_path: Path) -> None:
+    async with running(server, tmp_path) as bench:
+        await joined(bench)
+        here = bench.keeper.identity.node
+        bench.control.configure(ELSEWHERE, wanted=True)
+        await joined(bench)
+        await bench.control.log_out()
+
+        assert bench.keeper.identity.node is None
+        assert bench.keeper.identity.elsewhere == {HERE: here}
+        assert here is not None
+        assert list(server.nodes) == [here.public]
 
 
 async def test_not_wanted_means_not_there(server: FakeServer, tmp_path: Path) -> None:

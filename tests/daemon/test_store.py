@@ -37,6 +37,7 @@ def test_an_identity_is_read_back_as_it_was_saved(directory: Path) -> None:
         login_server="https://c",
         node=make_private(1),
         candidate=make_private(2),
+        elsewhere={"https://other": make_private(3)},
     )
     store.save_identity(saved)
 

@@ -126,6 +126,7 @@ class Control:
             self._registered = False
             self.standing.refusal = ""
             if self._keeper.identity.login_server != server_url:
+                self.standing.expired = False
                 self._inputs.set_netmap(None, stored=False)  # of another mesh
         self._server_url, self._wanted = server_url, wanted
         self._changed.set()
@@ -156,7 +157,8 @@ class Control:
                 log.warning("the server could not be told about the logout: %s", error)
             finally:
                 await server.close()
-        await self._keeper.keep_identity(replace(identity, node=None, candidate=None))
+        left = replace(identity, node=None, candidate=None)
+        await self._keeper.keep_identity(left.at(self._server_url or identity.login_server))
         self._inputs.set_netmap(None, stored=False)
         await self._keeper.forget_netmap()
         self.standing.expired = False
@@ -173,8 +175,8 @@ class Control:
     # --- the loop -----------------------------------------------------------------
     async def start(self) -> None:
         """Begin with the netmap of last time, so that nothing waits for the server."""
-        same_server = self._keeper.identity.login_server == self._server_url
-        netmap = await self._keeper.load_netmap() if same_server else None
+        await self._be_who_we_are_there()
+        netmap = await self._keeper.load_netmap() if self._server_url else None
         if netmap is not None and self._accept(netmap, stored=True):
             log.info("running on the netmap of last time: %d peers", len(netmap.peers))
 
@@ -183,6 +185,8 @@ class Control:
         try:
             while True:
                 self._changed.clear()
+                if self._keeper.identity.login_server != self._server_url:
+                    await self.start()
                 if not self._may_connect():
                     await self._changed.wait()
                     continue
@@ -196,6 +200,12 @@ class Control:
                     self.standing.connected = False
         finally:
             await self._tasks.close()
+
+    async def _be_who_we_are_there(self) -> None:
+        """Use the keys that this server knows us by, and keep those of the one before."""
+        identity = self._keeper.identity
+        if self._server_url not in {"", identity.login_server}:
+            await self._keeper.keep_identity(identity.at(self._server_url))
 
     def _may_connect(self) -> bool:
         return bool(self._wanted and self._server_url and (self.is_logged_in or self._login))
@@ -232,7 +242,7 @@ class Control:
         asked = self._login or LoginRequest()
         if self.standing.expired:
             asked = replace(asked, fresh=True)
-        login = Login(self._keeper, self._server_url, self._me.version, self._on_url)
+        login = Login(self._keeper, self._me.version, self._on_url)
         await login.run(server, asked, make_hostinfo(self._me.facts, self._announcement()))
         self._login, self._registered = None, True
         self.standing.refusal, self.standing.expired = "", False
@@ -278,8 +288,11 @@ class Control:
 
     def _accept(self, netmap: NetMap, *, stored: bool) -> bool:
         """Put a netmap in force, unless it says that this node's key is no good any more."""
-        node = self._keeper.identity.node
-        if node is None or netmap.me.key != node.public:
+        identity = self._keeper.identity
+        node = identity.node
+        if node is None or identity.login_server != self._server_url:
+            return False
+        if netmap.me.key != node.public:
             return False
         if netmap.me.expired or self._seconds_left(netmap) <= 0:
             self._end_of_key()
@@ -333,6 +346,8 @@ class Control:
         if not self.standing.trouble:
             log.warning("the coordination server cannot be reached: %s", error)
         self.standing.trouble = str(error)
+        if not self.is_logged_in and (known := ", ".join(self._keeper.identity.elsewhere)):
+            self.standing.trouble += f" (this box is still known at {known})"
         await self._pause()
 
     async def _pause(self) -> None:

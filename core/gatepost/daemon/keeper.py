@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Hashable
+from functools import partial
 
 from gatepost.daemon.store import NETMAP, Identity, Store
 from gatepost.errors import GatepostError, StateError
@@ -64,10 +65,11 @@ class Keeper:
 
     async def _save(self) -> None:
         try:
-            while self._latest is not None:
-                raw, self._latest = self._latest(), None
+            while (dump := self._latest) is not None:
                 self._hurry.clear()
-                await self._write(lambda raw=raw: self._store.save(NETMAP, raw))  # type: ignore[misc]  # mypy cannot infer a lambda with a bound default
+                await self._write(partial(self._store.save, NETMAP, dump()))
+                if self._latest is dump:  # only now: who is stopped while writing writes again
+                    self._latest = None
                 await asyncio.sleep(SAVE_SOON)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(SAVE_EVERY - SAVE_SOON):

@@ -22,7 +22,6 @@ from typing import Protocol
 import msgspec
 
 from gatepost.daemon.keeper import Keeper
-from gatepost.daemon.store import Identity
 from gatepost.errors import RefusedError
 from gatepost.model.keys import NodePrivate, NodePublic
 from gatepost.wire.hostinfo import Hostinfo
@@ -52,13 +51,13 @@ class LoginRequest:
 
 
 class Login:
-    """Registers this machine with one server. `on_url` is told where to log in, "" when done."""
+    """Registers this machine with the server of the keeper's identity.
 
-    def __init__(
-        self, keeper: Keeper, server: str, version: int, on_url: Callable[[str], None]
-    ) -> None:
+    `on_url` is told where to log in, "" when done.
+    """
+
+    def __init__(self, keeper: Keeper, version: int, on_url: Callable[[str], None]) -> None:
         self._keeper = keeper
-        self._server = server
         self._version = version
         self._on_url = on_url
 
@@ -81,9 +80,7 @@ class Login:
             if answer.node_key_expired:
                 raise RefusedError("the server says that a key made just now has expired")
         await self._until_logged_in(registrar, request, answer)
-        await self._keeper.keep_identity(
-            Identity(machine=self._keeper.identity.machine, login_server=self._server, node=key)
-        )
+        await self._keeper.keep_identity(replace(self._keeper.identity, node=key, candidate=None))
 
     async def _until_logged_in(
         self, registrar: Registrar, request: RegisterRequest, answer: RegisterResponse
@@ -104,11 +101,6 @@ class Login:
     async def _choose_key(self, asked: LoginRequest) -> tuple[NodePrivate, NodePrivate | None]:
         """Return the key to register and the one that it replaces."""
         identity = self._keeper.identity
-        if identity.login_server != self._server:  # another server knows nothing of our keys
-            await self._keeper.keep_identity(
-                Identity(machine=identity.machine, login_server=self._server)
-            )
-            return await self._candidate(), None
         if identity.node is None or asked.fresh:
             return await self._candidate(), identity.node
         return identity.node, None

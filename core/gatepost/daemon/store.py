@@ -9,8 +9,10 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import msgspec
@@ -33,13 +35,30 @@ class Identity:
 
     `node` is the key of the registered node, None before a login and after a
     logout. `candidate` is a key on its way to being registered: it survives a
-    restart in the middle of a login.
+    restart in the middle of a login. `elsewhere` has the keys of nodes at other
+    servers, by their URLs: who comes back is the same node as before.
     """
 
     machine: MachinePrivate
     login_server: str = ""
     node: NodePrivate | None = None
     candidate: NodePrivate | None = None
+    elsewhere: Mapping[str, NodePrivate] = field(default_factory=lambda: MappingProxyType({}))
+
+    def at(self, server: str) -> Identity:
+        """Return who this machine is towards another server, where no key of this one is used."""
+        if server == self.login_server:
+            return self
+        elsewhere = dict(self.elsewhere)
+        node = elsewhere.pop(server, None)
+        if self.node is not None:
+            elsewhere[self.login_server] = self.node
+        return Identity(
+            machine=self.machine,
+            login_server=server,
+            node=node,
+            elsewhere=MappingProxyType(elsewhere),
+        )
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -47,6 +66,7 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     login_server: str = ""
     node: str = ""
     candidate: str = ""
+    elsewhere: dict[str, str] = {}
 
 
 @dataclass(slots=True)
@@ -115,6 +135,9 @@ class Store:
                 login_server=stored.login_server,
                 node=NodePrivate.parse(stored.node) if stored.node else None,
                 candidate=NodePrivate.parse(stored.candidate) if stored.candidate else None,
+                elsewhere=MappingProxyType(
+                    {url: NodePrivate.parse(key) for url, key in stored.elsewhere.items()}
+                ),
             )
         except (msgspec.MsgspecError, Malformed) as error:
             path = self.directory / IDENTITY
@@ -148,6 +171,7 @@ class Store:
             login_server=identity.login_server,
             node=identity.node.reveal() if identity.node else "",
             candidate=identity.candidate.reveal() if identity.candidate else "",
+            elsewhere={url: key.reveal() for url, key in identity.elsewhere.items()},
         )
         self.save(IDENTITY, msgspec.json.encode(stored))
 

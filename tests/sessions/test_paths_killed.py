@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from tests.sessions.paths_makers import HOME, NEAR, PEER, PLACE, make_state, state
+from tests.sessions.paths_makers import DISCO, HOME, NEAR, PEER, PLACE, make_state, state
 from tests.sessions.paths_world import DATA, Host, Nat, World
 
+from gatepost.sessions.paths import Paths
 from gatepost.sessions.paths_outputs import ByDerp, ByUdp, Carry, Counters, Hold, Moved
 from gatepost.sessions.paths_peer import State
+from gatepost.wire.disco import CallMeMaybe
 
 
 def make_world(*, behind_nat: bool) -> tuple[World, Host, Host]:
@@ -79,6 +81,57 @@ def test_a_way_that_nobody_answers_gets_copies_until_derp_brings_something() -> 
     by_derp = Carry(ByDerp(HOME.region, PEER), DATA)
     assert unsure == [Carry(ByUdp(NEAR), DATA), by_derp]
     assert sure == [by_derp]
+
+
+def copied(session: Paths, at: float, seconds: float, *, heard_every: float) -> list[float]:
+    """Send ten packets a second while the path is dead; return when one left twice.
+
+    The peer sends nothing but what its WireGuard says of itself, by DERP.
+    """
+    twice: list[float] = []
+    heard = 0.0
+    for tenth in range(int(seconds * 10)):
+        after = tenth / 10
+        session.on_timer(at + after)
+        if after - heard >= heard_every:
+            heard = after
+            session.on_derp_packet(HOME.region, PEER, DATA, at + after)
+        session.take()
+        session.on_outbound(PEER, DATA, at + after)
+        if len([o for o in session.take() if isinstance(o, Carry)]) > 1:
+            twice.append(after)
+    return twice
+
+
+def test_copies_by_a_way_that_was_given_up_end_when_the_peer_is_heard_by_derp() -> None:
+    session, now = make_state(State.DIRECT)
+    twice = copied(session, now, 120.0, heard_every=14.0)
+
+    assert min(twice) < 5.0
+    assert 13.5 < max(twice) < 14.0
+
+
+def test_copies_go_on_while_the_peer_is_not_heard_at_all() -> None:
+    session, now = make_state(State.DIRECT)
+
+    assert copied(session, now, 60.0, heard_every=1000.0)[-1] == pytest.approx(59.9)
+
+
+def test_a_call_of_the_peer_ends_the_copies_too() -> None:
+    session, now = make_state(State.DIRECT)
+    copied(session, now, 20.0, heard_every=1000.0)
+    session.on_disco(DISCO, CallMeMaybe((NEAR,)), HOME, now + 20.0)
+
+    assert copied(session, now + 20.1, 20.0, heard_every=1000.0) == []
+
+
+def test_traffic_after_a_silence_is_copied_again_until_the_way_had_time_to_answer() -> None:
+    session, now = make_state(State.DIRECT)
+    copied(session, now, 30.0, heard_every=9.0)
+    later = now + 30.0 + 300.0
+    session.on_timer(later)
+
+    assert copied(session, later, 4.0, heard_every=1000.0)[-1] == pytest.approx(3.9)
 
 
 def test_a_relay_that_only_wireguard_is_heard_by_is_used_again() -> None:

@@ -124,24 +124,27 @@ class Relays:
     def __len__(self) -> int:
         return len(self._known)
 
-    def put(self, path: RelayPath) -> tuple[Candidate, Candidate | None]:
-        """Return the candidate of a path, and the one that it replaces if it is another path."""
+    def put(self, path: RelayPath, keep: Candidate | None = None) -> Candidate:
+        """Return the candidate of a path; it replaces another one at the same relay.
+
+        The one silent for longest makes room for another relay, unless it is to be kept.
+        """
         before = self._known.get(path.relay)
         if before is not None and before.way == path.way and before.wireguard == path.endpoint:
             before.relay = path  # bound again
-            return before, None
+            return before
         if before is None and len(self._known) >= RELAYS:
-            oldest = min(self._known.items(), key=lambda k: max(k[1].answered, k[1].pinged))
-            before = self._known.pop(oldest[0])
+            spare = [(k, c) for k, c in self._known.items() if c is not keep]
+            oldest, _ = min(spare, key=lambda k: max(k[1].answered, k[1].pinged))
+            del self._known[oldest]
         candidate = self._known[path.relay] = Candidate(path.server, Origin.RELAY, path)
-        return candidate, before
+        return candidate
 
-    def remove(self, path: RelayPath) -> Candidate | None:
-        """Forget a path; return what was known of it, None when another one replaced it."""
+    def remove(self, path: RelayPath) -> None:
+        """Forget a path, unless another one replaced it."""
         known = self._known.get(path.relay)
-        if known is None or known.relay is None or known.relay.way != path.way:
-            return None
-        return self._known.pop(path.relay)
+        if known is not None and known.way == path.way:
+            del self._known[path.relay]
 
     def by_way(self, way: ByRelay) -> Candidate | None:
         """Return the place that has this server and VNI."""

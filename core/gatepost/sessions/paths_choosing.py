@@ -17,6 +17,7 @@ from gatepost.sessions.paths_numbers import (
     COUNTED_TRUST,
     COUNTED_WITHIN,
     DOUBT,
+    GIVEN_UP,
     HEARTBEAT,
     HEARTBEAT_RETRY,
     OWN_DOUBTED,
@@ -44,7 +45,7 @@ class Choosing(Standing):
         if was_active:
             return
         self._tries = 0
-        self.heartbeat_at = self.seek_at = now
+        self.heartbeat_at = self.seek_at = self.sought_since = now
         self.upgrade_at = now + UPGRADE
 
     def on_counters(self, counters: Counters, now: float) -> None:
@@ -62,15 +63,22 @@ class Choosing(Standing):
             self._on_roamed(counters.endpoint, now)
 
     def _carry(self, packet: bytes, now: float) -> None:
-        """Send a packet that WireGuard gave to the proxy; in doubt by both ways.
-
-        DERP that brings nothing is in doubt as well.
-        """
-        way = self._best or (self._last if now - self.derp_at > COUNTED_TRUST else None)
+        """Send a packet that WireGuard gave to the proxy; in doubt by both ways."""
+        way = self._best or (self._last if self._is_derp_doubtful(now) else None)
         if way:
             self._node.out.append(Carry(way.way, packet))
         if self.region and (self.in_doubt or not self._best):
             self._node.out.append(Carry(ByDerp(self.region, self.facts.key), packet))
+
+    def _is_derp_doubtful(self, now: float) -> bool:
+        """Say whether the peer may hear nothing by DERP, its daemon being away.
+
+        One that was heard after it had time to answer by the way that was given up is there, and
+        that way leads nowhere: also where only we send, and its WireGuard says no more than
+        that it is alive, every 10 seconds.
+        """
+        heard = max(self.derp_at, self._log.ping_heard, self._log.call_heard)
+        return heard - self.sought_since <= GIVEN_UP and now - self.derp_at > COUNTED_TRUST
 
     def _move(self) -> None:
         """Say where WireGuard shall send now."""
@@ -210,8 +218,8 @@ class Choosing(Standing):
             if candidate is self._last and self._is_daemon_away(now):
                 self._believe(candidate, now)
                 return
-            if self._best is None:
-                self._last = candidate
+            if self._best is None and candidate is not self._last:
+                self._last, self.sought_since = candidate, now
             self._asking.ping_if_due(candidate, now, HEARTBEAT_RETRY)
             if self.path is None and not relayed:
                 self._hold(endpoint)
@@ -231,4 +239,4 @@ class Choosing(Standing):
         if not was_moved:
             self._move()
         self._tries = 0
-        self.seek_at = now
+        self.seek_at = self.sought_since = now

@@ -11,6 +11,7 @@ DOUBT = 1.0  # seconds, and three round trips, without an answer until DERP carr
 SESSION_ACTIVE = 45.0  # seconds after the last traffic
 TRUST = 6.5  # seconds after the last pong
 COUNTED_TRUST = 3.0  # seconds after WireGuard was seen receiving directly
+GIVEN_UP = 5.0  # seconds in which a way that was given up may answer, before copies by it end
 COUNTED_WITHIN = 2.0  # seconds between two readings that still say when it received
 PING_INTERVAL = 5.0  # seconds between two pings of an address that did not answer
 FIRST_PINGS = (0.25, 0.5, 1.0, 2.0)  # seconds: the peer may hear of us a moment after we of it

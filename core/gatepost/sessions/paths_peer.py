@@ -23,7 +23,7 @@ A trusted way also stays trusted while WireGuard keeps receiving from the
 peer and nothing comes by DERP: then the peer's daemon is away (killed, or being
 upgraded), not the path. And DERP carries no packet alone while nothing comes by
 it: a copy leaves by the way that was used last, which is all that a peer without
-its daemon hears.
+its daemon hears. That ends when the daemon is heard, though the way does not answer.
 
 Source of the numbers: protocol document 2.3. Choice: 2.4. Relays: 4.
 """
@@ -161,18 +161,17 @@ class PeerPath(Choosing):
 
     def on_relay_found(self, path: RelayPath, now: float) -> None:
         """Try a relay path; the peer may need a moment to bind its end."""
-        candidate, _ = self._relays.put(path)
+        candidate = self._relays.put(path, keep=self._best)
         if candidate.pings < RELAY_PINGS:
             self._asking.ping(candidate, now)
         self.relay_ping_at = now + RELAY_PING_INTERVALS[0]
 
     def on_relay_lost(self, path: RelayPath, now: float) -> None:
         """Use a relay path no longer."""
-        lost = self._relays.remove(path)
-        if lost is not None and lost is self._last:
-            self._last = None
-        if lost is not None and lost is self._best:
+        self._relays.remove(path)
+        if self._best and self._best.way == path.way:  # also one that another has replaced
             self._distrust(Reason.RELAY_LOST, now)
+        if self._last and self._last.way == path.way:
             self._last = None
 
     def on_derp_packet(self, region: int, packet: bytes, now: float) -> None:

@@ -70,6 +70,7 @@ class Standing:
         "in_doubt",
         "relay_ping_at",
         "seek_at",
+        "sought_since",
         "trust_until",
         "upgrade_at",
         "watched_until",
@@ -95,6 +96,7 @@ class Standing:
         self.active_until = self.trust_until = self.watched_until = self.derp_at = never
         self.heartbeat_at = self.seek_at = self.upgrade_at = never
         self.relay_ping_at = self.doubt_at = float("inf")
+        self.sought_since = never  # when there was last a reason to look for another way
         self.counted_at = never  # when WireGuard was last seen receiving by the path in use
         self.in_doubt = False
         self.held: Endpoint | None = None  # from where packets come to us, not to WireGuard

@@ -134,6 +134,7 @@ class Host:
     client: RelayClient
     paths: dict[NodePublic, RelayPath] = field(default_factory=dict[NodePublic, RelayPath])
     pongs: list[ByRelay] = field(default_factory=list[ByRelay])
+    lost: list[RelayPath] = field(default_factory=list[RelayPath])
 
     @property
     def node(self) -> RelayNode:
@@ -156,6 +157,7 @@ class Host:
                 case Found(peer, path):
                     self.paths[peer] = path
                 case Lost(peer, path):
+                    self.lost.append(path)
                     if self.paths.get(peer) == path:
                         del self.paths[peer]
                 case AskOurselves():

@@ -198,6 +198,28 @@ def test_another_place_at_the_same_relay_is_used_as_soon_as_it_answers() -> None
     assert Moved(PEER, OTHER) in session.take()
 
 
+def test_a_place_that_another_has_replaced_is_left_when_it_is_lost() -> None:
+    session, now = make_state(State.RELAYED)
+    session.relay_path_found(PEER, OTHER, now)
+    session.take()
+    session.relay_path_lost(PEER, PLACE, now)
+    session.on_outbound(PEER, DATA, now + 0.1)
+    outputs = session.take()
+
+    assert Moved(PEER, None) in outputs
+    assert [o for o in outputs if isinstance(o, Carry)] == [Carry(HOME, DATA)]
+    assert state(session, now) is State.SEEKING
+
+
+def test_the_relay_in_use_makes_no_room_for_another_one() -> None:
+    kept = Relays()
+    used = kept.put(PLACE)
+    for n in range(100):
+        kept.put(dataclasses.replace(PLACE, relay=make_disco(200 + n)), keep=used)
+
+    assert used in list(kept)
+
+
 def test_a_slower_relay_is_not_used_and_a_faster_one_is() -> None:
     slow = Candidate(FAR_RELAY.server, Origin.RELAY, FAR_RELAY, latency=0.2)
     fast = Candidate(PLACE.server, Origin.RELAY, PLACE, latency=0.1)
@@ -250,11 +272,10 @@ def test_relays_of_a_peer_do_not_grow_without_end() -> None:
 
 def test_a_binding_renewed_keeps_what_is_known_of_the_place() -> None:
     kept = Relays()
-    first, _ = kept.put(PLACE)
-    again, replaced = kept.put(dataclasses.replace(PLACE, generation=2))
+    first = kept.put(PLACE)
+    again = kept.put(dataclasses.replace(PLACE, generation=2))
 
     assert again is first
-    assert replaced is None
     assert kept.by_way(ByRelay(PLACE.server, PLACE.vni)) is first
 
 

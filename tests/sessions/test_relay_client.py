@@ -270,6 +270,20 @@ def test_after_a_new_address_the_place_is_bound_again() -> None:
     assert one.pongs
 
 
+def test_a_place_bound_at_another_address_of_the_relay_is_lost_at_the_old_one() -> None:
+    addresses = tuple(make_endpoint(f"203.0.113.{n}", 7777) for n in (50, 51))
+    world, one, two = make_open(Relay(addresses=addresses))
+    before = one.paths[two.node.key]
+    world.relay.addresses = addresses[1:]
+    one.client.rebind(world.now)
+    one.settle()
+    world.run(1)
+
+    assert before.server == addresses[0]
+    assert one.paths[two.node.key].server == addresses[1]
+    assert one.lost == [before]
+
+
 def test_a_relay_that_started_again_gives_a_new_place_and_the_old_one_is_lost() -> None:
     world, one, two = make_open()
     world.relay.restart()

@@ -329,12 +329,13 @@ class RelayClient:
         before = place.path
         if not place.on_challenge(challenge, way.server, now):
             return
-        if before is not None and before.way != way:
-            self._ways.pop(before.way, None)
         self._ways[way] = place
         self._out += place.answer()
         if place.path is not None:
             self._out.append(Found(place.peer, place.path))
+        if before is not None and before.way != way:  # another address of the relay answered first
+            self._ways.pop(before.way, None)
+            self._out.append(Lost(place.peer, before))
         self._note(place, Outcome.BOUND)
         self._schedule(place)
 

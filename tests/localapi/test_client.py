@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 
 from gatepost.errors import (
@@ -68,6 +69,17 @@ def test_settings_of_a_plugin_make_the_round_trip(client: NodeClient) -> None:
     values = {field.name: field.value for field in changed.fields}
     assert changed.enabled
     assert (values["networks"], values["metric"]) == (("10.1.0.0/16",), 5)
+
+
+@pytest.mark.parametrize("size", [300_000, 3_000_000, 30_000_000])
+def test_what_is_too_long_is_refused_with_its_size_and_the_limit(
+    client: NodeClient, size: int
+) -> None:
+    request = PluginRequest(settings={"networks": ["x" * size]})
+    sent = len(msgspec.json.encode(request))
+
+    with pytest.raises(SettingsError, match=rf" {sent:,} octets .at most 262,144 octets"):
+        client.change_plugin("subnet-router", request)
 
 
 def test_errors_come_back_as_what_they_were(client: NodeClient) -> None:

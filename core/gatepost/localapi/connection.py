@@ -6,6 +6,7 @@ without it, and the web UI's threads do not need it.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 from collections.abc import Mapping
@@ -30,13 +31,14 @@ from gatepost.model.status import ErrorDocument
 
 T = TypeVar("T")
 
+_LONGEST_REASON = 200  # octets of an answer that is no document
+
 _ERRORS: dict[int, type[GatepostError]] = {
     400: SettingsError,
     403: DeniedError,
     404: NotFoundError,
     405: WireError,
     409: RefusedError,
-    413: SettingsError,
     502: WireError,
     503: UnreachableError,
 }
@@ -73,6 +75,11 @@ class LocalConnection:
         target = f"{path}?{urlencode(query)}" if query else path
         payload = b"" if body is None else msgspec.json.encode(body)
         status, answer = self._exchange(method, target, payload, seconds or self.seconds)
+        if status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            reason = answer[:_LONGEST_REASON].decode(errors="replace")
+            raise SettingsError(
+                f"{self.program} reads nothing of {len(payload):,} octets ({reason})"
+            )
         if status >= http.HTTPStatus.BAD_REQUEST:
             raise _error_of(status, answer)
         try:
@@ -85,7 +92,9 @@ class LocalConnection:
     def _exchange(self, method: str, target: str, body: bytes, seconds: float) -> tuple[int, bytes]:
         connection = _UnixConnection(self.path, seconds)
         try:
-            connection.request(method, target, body, {"Content-Type": "application/json"})
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                # Who does not want all of it says so before it is sent.
+                connection.request(method, target, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             return response.status, response.read()
         except TimeoutError as error:
@@ -127,6 +136,6 @@ def _error_of(status: int, body: bytes) -> GatepostError:
     try:
         document = msgspec.json.decode(body, type=ErrorDocument)
     except msgspec.DecodeError:
-        text = body[:200].decode(errors="replace")
+        text = body[:_LONGEST_REASON].decode(errors="replace")
         document = ErrorDocument(error=f"status {status}: {text}")
     return _ERRORS.get(status, StateError)(document.error, hint=document.hint)

@@ -198,8 +198,9 @@ class HttpConnection(asyncio.Protocol):
                         self._send(h11.InformationalResponse(status_code=100, headers=[]))
                 case h11.Data():
                     self._body += event.data
-                    if len(self._body) > self._listener.limits.body:
-                        self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too long")
+                    if len(self._body) > (most := self._listener.limits.body):
+                        reason = f"at most {most:,} octets are taken at once"
+                        self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
                         return
                 case h11.EndOfMessage():
                     self._busy = True

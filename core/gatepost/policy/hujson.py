@@ -85,7 +85,8 @@ def kind_of(value: Json) -> str:
 def parse(text: str) -> Json:
     """Read a whole document; raise `PolicyRefusedError` with the first place that is wrong."""
     if len(text) > LONGEST_TEXT:
-        raise refuse(f"the policy has {len(text)} characters, over {LONGEST_TEXT}", Place())
+        message = f"the policy has {len(text):,} characters; at most {LONGEST_TEXT:,} are read"
+        raise refuse(message, Place())
     return _Parser(text).document()
 
 

@@ -39,10 +39,10 @@ class Warned:
 
 
 class PolicyRefusedError(SettingsError):
-    """The policy cannot be taken. The text has every problem found, one a line."""
+    """The policy cannot be taken. The text has every problem found with its way out, one a line."""
 
     def __init__(self, *problems: Problem) -> None:
-        super().__init__("\n".join(map(str, problems)), hint=problems[0].hint)
+        super().__init__("\n".join(map(str, problems)))
         self.problems = problems
         self.status = problems[0].status
 

@@ -74,11 +74,11 @@ def admission(rules: Iterable[FilterRule], version: int) -> Admission:
     """Return the tables for IPv4 or IPv6 (`version` 4 or 6)."""
     grants_of: dict[tuple[Span, ...], set[_Grant]] = {}
     for rule in rules:
-        sources = join(_span(r) for r in rule.sources if _is_of(r, version))
+        sources = join(span for r in rule.sources if (span := _span(r, version)))
         grants = {
-            (*_span(r), rule.protocols, ports.first, ports.last)
+            (*span, rule.protocols, ports.first, ports.last)
             for r, ports in rule.destinations
-            if _is_of(r, version)
+            if (span := _span(r, version))
         }
         if sources and grants:
             grants_of.setdefault(sources, set()).update(grants)
@@ -129,14 +129,13 @@ def _append(table: list[tuple[int, int, int]], first: int, last: int, value: int
         table.append((first, last, value))
 
 
-def _is_of(addresses: AddressRange, version: int) -> bool:
-    """Say whether a range is of this IP version; one that ends before it begins is of none."""
-    same = addresses.first.version == addresses.last.version == version
-    return same and int(addresses.first) <= int(addresses.last)
-
-
-def _span(addresses: AddressRange) -> Span:
-    return int(addresses.first), int(addresses.last)
+def _span(addresses: AddressRange, version: int) -> Span | None:
+    """Return a range of this IP version; None for one of another, or that ends before it begins."""
+    start, end = addresses.first, addresses.last
+    if start.version != version or end.version != version:
+        return None
+    first, last = int(start), int(end)
+    return (first, last) if first <= last else None
 
 
 def join(spans: Iterable[Span]) -> tuple[Span, ...]:
@@ -154,8 +153,20 @@ def join(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 def subtract(spans: Iterable[Span], holes: Iterable[Span]) -> tuple[Span, ...]:
     """Return what is in `spans` and in none of `holes`."""
-    marked = [(*s, 0) for s in join(spans)] + [(*h, 1) for h in join(holes)]
-    return join((a, b) for a, b, members in partition(marked) if members == frozenset({0}))
+    cut, done = join(holes), 0
+    rest: list[Span] = []
+    for first, last in join(spans):
+        while done < len(cut) and cut[done][1] < first:
+            done += 1
+        start, place = first, done
+        while place < len(cut) and cut[place][0] <= last:
+            if cut[place][0] > start:
+                rest.append((start, cut[place][0] - 1))
+            start = cut[place][1] + 1
+            place += 1
+        if start <= last:
+            rest.append((start, last))
+    return tuple(rest)
 
 
 def partition(spans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, frozenset[int]]]:
@@ -164,6 +175,9 @@ def partition(spans: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, fro
     The result is in order, without overlap and without the gaps. One owner's
     own spans must not overlap.
     """
+    if len({owner for _, _, owner in spans}) == 1:  # 10,000 sources of one rule
+        members = frozenset((spans[0][2],))
+        return [(first, last, members) for first, last, _ in sorted(spans)]
     opens: dict[int, list[int]] = {}
     closes: dict[int, list[int]] = {}
     for first, last, owner in spans:

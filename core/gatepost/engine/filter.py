@@ -175,7 +175,7 @@ def _sets(wishes: FilterWishes, version: int) -> Iterator[str]:
         yield from address_set(
             f"{name}{version}", version, subtract(spans_of(networks, version), never)
         )
-    remote = [n for n in wishes.carried if n.prefixlen > 0]
+    remote = [n for n in wishes.carried if n.prefixlen > 0] if wishes.masquerade_out else []
     for name, networks in (
         ("forward_out", wishes.forward_out),
         ("clamp", wishes.clamp),

@@ -236,13 +236,45 @@ def test_one_sign_in_waits_once_and_is_decided_once() -> None:
     assert open_one(checks) is again
 
 
-def test_those_who_wait_are_bounded_and_expire() -> None:
+@pytest.mark.parametrize(
+    ("pairs", "most", "refused", "let_in"),
+    [
+        ([(1, 2)] * MOST, 10, "10 sign-ins from box-1 to box-2", (1, 3)),
+        ([(n, 2) for n in range(3, MOST)], 100, "100 sign-ins to box-2", (1, 3)),
+        ([(1, n) for n in range(2, MOST)], 100, "100 sign-ins from box-1", (2, 3)),
+    ],
+)
+def test_no_machine_uses_up_the_room_of_others(
+    pairs: list[tuple[int, int]], most: int, refused: str, let_in: tuple[int, int]
+) -> None:
+    checks = SshChecks(lambda: NOW, iter(map(str, range(MOST))).__next__)
+
+    def open_all() -> None:
+        for number, (source, destination) in enumerate(pairs):
+            checks.open(make_node(source), make_node(destination), f"u{number}")
+
+    with pytest.raises(RefusedError, match=refused):
+        open_all()
+    assert len(checks.all()) == most
+    source, destination = map(make_node, let_in)
+    assert checks.open(source, destination, "root") in checks.all()
+
+
+def test_who_was_decided_takes_no_room_of_who_waits() -> None:
+    checks = SshChecks(lambda: NOW, iter(map(str, range(MOST))).__next__)
+    for _ in range(50):
+        checks.decide(open_one(checks), "approved")
+
+    assert open_one(checks) in checks.all()
+
+
+def test_all_together_are_bounded_and_expire() -> None:
     now = [NOW]
     checks = SshChecks(lambda: now[0], iter(map(str, range(2 * MOST))).__next__)
-    first = open_one(checks, "u0")
-    for number in range(1, MOST):
-        open_one(checks, f"u{number}")
-    with pytest.raises(RefusedError):
+    nodes = [make_node(number) for number in range(1, 80)]
+    pairs = ((a, b) for a in nodes[:40] for b in nodes[40:])
+    first, *_ = [checks.open(*next(pairs), "root") for _ in range(MOST)]
+    with pytest.raises(RefusedError, match="1000 sign-ins wait"):
         open_one(checks)
     now[0] += LIFETIME
 

@@ -16,7 +16,10 @@ from gatepost.errors import RefusedError
 from gatepost.model.keys import NodePublic
 
 LIFETIME = 1800.0  # seconds; the machine gives a sign-in up after that
-MOST = 1000  # waiting, and confirmed, at the same time
+MOST = 1000  # known at the same time, decided or not; and pairs that were confirmed
+# Waiting at the same time. Who is signed in to says who signs in and as whom, and may lie:
+# it shall use up neither the room of others nor that of a source.
+MOST_TO_ONE, MOST_FROM_ONE, MOST_BETWEEN_TWO = 100, 100, 10
 
 Verdict = Literal["waiting", "approved", "denied"]
 
@@ -61,11 +64,11 @@ class SshChecks:
 
         Raise `RefusedError` if too many wait already.
         """
-        for check in self.all():
+        waiting = self.all()
+        for check in waiting:
             if check.is_between(source, destination, login):
                 return check
-        if len(self._checks) >= MOST:
-            raise RefusedError(f"{MOST} sign-ins wait for a check already; try again later")
+        self._refuse_too_many(waiting, source, destination)
         now = self._clock()
         check = Check(
             id=self._make_id(),
@@ -77,6 +80,23 @@ class SshChecks:
         )
         self._checks[check.id] = check
         return check
+
+    def _refuse_too_many(
+        self, waiting: list[Check], source: NodeRecord, destination: NodeRecord
+    ) -> None:
+        comes = {c.id for c in waiting if c.source.id == source.id}
+        goes = {c.id for c in waiting if c.destination.id == destination.id}
+        here, there = source.label, destination.label
+        counted = (
+            (len(comes & goes), MOST_BETWEEN_TWO, f" from {here} to {there}"),
+            (len(comes), MOST_FROM_ONE, f" from {here}"),
+            (len(goes), MOST_TO_ONE, f" to {there}"),
+            (len(self._checks), MOST, ""),
+        )
+        for count, most, where in counted:
+            if count >= most:
+                text = f"{most} sign-ins{where} wait for a check already; try again later"
+                raise RefusedError(text)
 
     def find(self, check_id: str) -> Check | None:
         """Return a check that has not expired, whatever its verdict."""

@@ -160,3 +160,16 @@ def test_what_happened_while_a_world_was_made_happens_in_it(who: int, presence: 
     assert found.precedence == wanted.precedence
     assert found.generation == wanted.generation
     assert found.rights.inventory == wanted.rights.inventory
+
+
+def test_who_took_a_prefix_over_while_a_world_was_made_keeps_it() -> None:
+    base = world_of(router(1), router(2))
+    records = base.records.after([PutPolicy(POLICY)])
+    made = base.with_records(records, {}, NOW)
+    current = with_online(with_online(base, 1, online=False), 1, online=True)
+
+    found = made.caught_up(base, current)
+
+    assert current.primaries == {NET: 2}
+    assert found.primaries == {NET: 2}
+    assert found.nodes == current.with_records(records, {}, NOW).nodes

@@ -167,7 +167,9 @@ class World:
                 presence = replace(presence, expired=mine.presence.expired)
             nodes[i] = replace(mine, report=node.report, presence=presence)
             moved.append(i)
-        world = self._next(nodes, moved, self.records)
+        # Who took a prefix over meanwhile keeps it, although it was another's in `base`.
+        incumbents = {**self.primaries, **current.primaries}
+        world = self._next(nodes, moved, self.records, incumbents)
         return replace(world, generation=current.generation + 1)
 
     def with_node(self, node: Node) -> World:
@@ -176,7 +178,13 @@ class World:
         nodes[node.id] = node
         return self._next(nodes, (node.id,), self.records)
 
-    def _next(self, nodes: dict[int, Node], touched: Iterable[int], records: Records) -> World:
+    def _next(
+        self,
+        nodes: dict[int, Node],
+        touched: Iterable[int],
+        records: Records,
+        incumbents: Mapping[IPNetwork, int] | None = None,
+    ) -> World:
         touched = tuple(touched)
         _approve(nodes, touched, self.rights)
         changes = {i: _machine(nodes[i]) if i in nodes else None for i in touched}
@@ -188,7 +196,7 @@ class World:
             rights=self.rights.with_machines(changes),
         )
         versions = (n for i in touched for n in (self.nodes.get(i), nodes.get(i)) if n is not None)
-        return _settled(world, nodes) if any(map(_routing, versions)) else world
+        return _settled(world, nodes, incumbents) if any(map(_routing, versions)) else world
 
 
 def _under_new_rights(

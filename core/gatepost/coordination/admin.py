@@ -7,7 +7,9 @@ else's business. Documents: `gatepost.model.admin`.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from importlib.metadata import version
+from typing import TypeVar
 
 from gatepost.coordination import administration
 from gatepost.coordination.documents import (
@@ -32,6 +34,8 @@ from gatepost.model.admin import (
     UserRequest,
 )
 from gatepost.model.keys import MachinePublic
+
+V = TypeVar("V")
 
 SECRET_PREFIX = "gpauth-"  # noqa: S105  # tells what it is, as people and scanners look for it
 
@@ -123,7 +127,7 @@ class AdminApi:
             lambda r: administration.make_key(r, wish, secret, self._ledger.now)
         )
         records = self._ledger.world.records
-        return key_document(records.keys[made], records, secret)
+        return key_document(_still(records.keys, made, "key"), records, secret)
 
     async def _revoke_key(self, call: Call) -> Answer:
         which = call.values["which"]
@@ -174,8 +178,19 @@ class AdminApi:
 
     def _user(self, user_id: int) -> Answer:
         records = self._ledger.world.records
-        return user_document(records.users[user_id], records)
+        return user_document(_still(records.users, user_id, "user"), records)
 
     def _node(self, node_id: int) -> NodeDocument:
         world = self._ledger.world
-        return node_document(world.nodes[node_id], world, self._mesh)
+        return node_document(_still(world.nodes, node_id, "node"), world, self._mesh)
+
+
+def _still(things: Mapping[int, V], number: int, kind: str) -> V:
+    """Return what was changed just now; raise `NotFoundError` if another request deleted it.
+
+    Several decisions become one transaction, and the world knows only what came out of it.
+    """
+    found = things.get(number)
+    if found is None:
+        raise NotFoundError(f"{kind} {number} was changed, and deleted by somebody else meanwhile")
+    return found

@@ -315,6 +315,24 @@ async def test_an_upgrade_may_have_its_own_first_bytes() -> None:
         assert await read_exactly(reader, 4) == b"hi X"
 
 
+async def test_small_pieces_do_not_wait_for_an_acknowledgement() -> None:
+    at_once: list[int] = []
+
+    def take(transport: asyncio.Transport, rest: bytes) -> asyncio.BaseProtocol:
+        sock: socket.socket = transport.get_extra_info("socket")
+        at_once.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        return Echo(transport, rest)
+
+    async def answer(_request: Request) -> Upgrade:
+        return Upgrade(protocol="echo", take=take)
+
+    async with serving(answer) as server, server.connect() as (reader, writer):
+        writer.write(UPGRADE)
+        await read_until(reader, b"\r\n\r\n")
+
+    assert at_once == [1]
+
+
 async def test_a_flood_before_the_answer_ends_the_connection() -> None:
     async with (
         serving(upgrade_to_echo(asyncio.Event())) as server,

@@ -366,6 +366,8 @@ async def serve(
         if sock.family == socket.AF_UNIX:
             servers.append(await loop.create_unix_server(listener.protocol, sock=sock))
         else:
+            # asyncio does so only for sockets that say which protocol they are; these say 0
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             factory = over_tls(listener.protocol, tls) if tls else listener.protocol
             servers.append(await loop.create_server(factory, sock=sock))
     return HttpServer(listener, servers)

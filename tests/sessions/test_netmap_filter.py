@@ -204,3 +204,20 @@ def test_cutting_out_removes_exactly_the_jailed_addresses(
     }
 
     assert left == set(range(start, end + 1)) - set(range(base, base + (1 << (32 - length))))
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["*", "10.0.0.0/8", "10.0.0.1-10.0.0.9", "::1", "wrong"])),
+        max_size=4,
+    )
+)
+def test_filters_that_come_one_after_the_other_mean_what_each_means_alone(
+    sources: list[list[str]],
+) -> None:
+    following = state()
+    for texts in sources:
+        parts = {"base": (rule(*texts),)}
+        following.apply(wire.MapResponse(packet_filters=parts))
+
+        assert rules(following) == rules(state(packet_filters=parts))

@@ -14,7 +14,12 @@ import msgspec
 from gatepost.errors import Malformed
 from gatepost.model.netmap import DerpRegion, DnsSettings, FilterRule, Grant, NetMap, Node
 from gatepost.sessions.netmap_dns import parse_dns
-from gatepost.sessions.netmap_filter import names_capabilities, parse_filters, parse_grants
+from gatepost.sessions.netmap_filter import (
+    Ranges,
+    names_capabilities,
+    parse_filters,
+    parse_grants,
+)
 from gatepost.sessions.netmap_nodes import parse_node, parse_region
 from gatepost.sessions.netmap_peers import PeerTable, Problems
 from gatepost.wire.derp_map import DerpMap, HomeParams
@@ -183,6 +188,7 @@ class _Filter:
         self.grants: tuple[Grant, ...] = ()  # as of the last `rules`
         self._depends_on_peers = False
         self._had_jailed = False
+        self._ranges = Ranges()
 
     def apply(self, response: MapResponse) -> None:
         if response.packet_filter is None and not response.packet_filters:
@@ -213,8 +219,9 @@ class _Filter:
         jailed = table.jailed
         if self._rules is None or jailed or self._had_jailed:
             self._problems.settle("filter rule")
-            self._rules = parse_filters(self._parts, table.peers, jailed, self._report)
-            self.grants = parse_grants(self._parts, table.peers, jailed, self._report)
+            self._ranges.begin()
+            given = self._parts, table.peers, jailed, self._report, self._ranges
+            self._rules, self.grants = parse_filters(*given), parse_grants(*given)
         self._had_jailed = bool(jailed)
         return self._rules
 

@@ -147,6 +147,7 @@ class ServerUrl(click.ParamType[str]):
     ) -> str:
         text = str(value).rstrip("/")
         if "://" not in text:
+            self._refuse_word(str(value), param, ctx)
             text = f"https://{text}"
         try:
             parts = urlsplit(text)
@@ -156,6 +157,15 @@ class ServerUrl(click.ParamType[str]):
         if parts.scheme not in _SCHEMES or not parts.hostname or parts.path or parts.query:
             self._refuse(str(value), "", param, ctx)
         return text
+
+    def _refuse_word(
+        self, text: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> None:
+        """Refuse a name without a dot: it is a slip more often than a server."""
+        if text.partition(":")[0] in {"", "localhost"} or "." in text or text.startswith("["):
+            return
+        meant = f"if it is a server's whole name, write https://{text.rstrip('/')}"
+        self.fail(f"{text!r} is no server address; {meant}", param, ctx)
 
     def _refuse(
         self, text: str, why: str, param: click.Parameter | None, ctx: click.Context | None

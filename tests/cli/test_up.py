@@ -153,6 +153,9 @@ def test_set_without_flags_is_a_usage_error(run: Run) -> None:
         (("--hostname", "x" * 64), "is no host name"),
         (("--advertise-tags", "server"), "'server' is no tag; write it like tag:server"),
         (("--login-server", "ftp://mesh.example"), "'ftp://mesh.example' is no server address"),
+        (("--login-server", "nonsense"), "'nonsense' is no server address"),
+        (("--login-server", "nonsense:8080"), "write https://nonsense:8080"),
+        (("--login-server", ""), "'' is no server address"),
         (("--login-server", "mesh.example:99999"), "is no server address"),
         (("--login-server", "https://mesh.example/path"), "is no server address"),
         (("--accept-routes=maybe",), "'maybe' is not a valid boolean"),
@@ -193,3 +196,41 @@ def test_the_port_of_a_relay_is_a_number_or_nothing(
 
     assert daemon.options.relay_server_port == port
     assert daemon.options.relay_server_static_endpoints == ("203.0.113.5:1", "[2001:db8::5]:2")
+
+
+def test_an_exit_node_that_is_none_is_refused_when_the_mesh_is_known(
+    run: Run, daemon: FakeNode
+) -> None:
+    run("up", "--auth-key", GOOD_KEY)
+    said = run("set", "--exit-node", "nosuch")
+
+    assert said.code == 1
+    assert "'nosuch'" in said.err
+    assert daemon.options.exit_node is None
+
+
+@pytest.mark.usefixtures("daemon")
+def test_an_exit_node_is_taken_with_a_warning_before_the_mesh_is_known(run: Run) -> None:
+    said = run("set", "--exit-node", "nosuch")
+
+    assert (said.code, said.out) == (0, "")
+    assert "warning: this box knows of no mesh yet" in said.err
+    assert "nosuch" in said.err
+
+
+@pytest.mark.usefixtures("daemon")
+def test_who_joins_with_an_exit_node_that_is_none_is_warned_and_in(run: Run) -> None:
+    said = run("up", "--auth-key", GOOD_KEY, "--exit-node", "nosuch")
+    right = run("up", "--exit-node", "far")
+
+    assert said.code == 0
+    assert "warning: no peer is called 'nosuch'; until it is, nothing goes out" in said.err
+    assert (right.code, right.err) == (0, "")
+
+
+def test_a_server_that_is_set_is_joined_by_up(run: Run, daemon: FakeNode) -> None:
+    daemon.state = "NeedsLogin"
+    said = run("set", "--login-server", "other.example")
+
+    assert said.code == 0
+    assert said.err == "https://other.example is asked only when you say so: gatepost up\n"

@@ -150,7 +150,8 @@ def test_a_restart_and_a_kill_leave_everything_as_it_is(box: Box) -> None:
 
 def test_what_an_exit_node_guards_is_guarded_from_boot_on(box: Box) -> None:
     guard = ("nft", "list", "table", "inet", "gatepost-guard")
-    box.say("gatepost", "set", "--exit-node", "nobody")
+    box.say("gatepost", "plugin", "enable", "exit-node")
+    box.say("gatepost", "plugin", "set", "exit-node", "use=nobody")
     box.until(*guard, says="chain leave")
     loaded = box.say(*guard)
     box.say("systemctl", "stop", "gatepostd")

@@ -16,6 +16,7 @@ import msgspec
 
 from gatepost import __version__
 from gatepost.daemon.carriers import Carriers
+from gatepost.daemon.checks import check_exit, check_ready, check_running, check_server, check_stay
 from gatepost.daemon.control import Control
 from gatepost.daemon.flags import MESH, edits, flags_of
 from gatepost.daemon.guests import GuestDesk
@@ -26,7 +27,7 @@ from gatepost.daemon.ping import Means, PingQuestion, find_target, ping_peer
 from gatepost.daemon.providers import Providers
 from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.return_path import check_return_path, read_host
-from gatepost.daemon.settings_file import BoxSettings, Edit
+from gatepost.daemon.settings_file import Edit
 from gatepost.daemon.status import Facts, Login, PeerNumbers, make_status
 from gatepost.daemon.wake import wake
 from gatepost.daemon.why import Witnesses, why_peer
@@ -61,7 +62,6 @@ from gatepost.model.status import (
 )
 from gatepost.model.surroundings import SurroundingsDocument
 from gatepost.model.wake import WakeDocument, WakeRequestDocument
-from gatepost.net.control_address import parse_server
 from gatepost.net.control_client import CAPABILITY_VERSION
 from gatepost.net.relay_server import RelayState
 from gatepost.sessions.lan_routes import lans_of
@@ -162,8 +162,9 @@ class LocalNode:
 
     # --- wishes of the operator ---------------------------------------------------
     async def up(self, request: UpRequest) -> Status:
+        check_exit(self.in_force.box, request, self.inputs.netmap)
         wanted = Edit(table=("node",), values={"wanted": "up"})
-        await self.in_force.change((*edits(request), wanted), _check_ready)
+        await self.in_force.change((*edits(request), wanted), check_ready)
         self.control.log_in(
             LoginRequest(auth_key=request.auth_key or "", fresh=request.force_reauth)
         )
@@ -187,7 +188,10 @@ class LocalNode:
     async def change_settings(self, request: UpRequest) -> UpRequest:
         if request.auth_key is not None or request.force_reauth:
             raise SettingsError("a login is no setting: use `gatepost up`")
-        await self.in_force.change(edits(request), _check_server)
+        if self.control.is_logged_in:
+            check_stay(self.in_force.box, request)
+        check_exit(self.in_force.box, request, self.inputs.netmap)
+        await self.in_force.change(edits(request), check_server)
         return await self.settings()
 
     # --- plan and explain -----------------------------------------------------------
@@ -263,6 +267,7 @@ class LocalNode:
     async def ping(
         self, target: str, seconds: float, kind: PingKind = "disco", size: int = 0
     ) -> PingDocument:
+        self._check_running()
         found = find_target(self.inputs.netmap, target)
         question = PingQuestion(target=target, seconds=seconds, kind=kind, size=size)
         means = Means(
@@ -274,10 +279,10 @@ class LocalNode:
         return await ping_peer(question, found, means)
 
     async def why(self, target: str, seconds: float) -> WhyDocument:
+        self._check_running()
         netmap = self.inputs.netmap
         found = find_target(netmap, target)
-        if netmap is None:  # nobody was found then
-            raise UnreachableError("there is no netmap yet")
+        assert netmap is not None  # noqa: S101  # somebody was found in it
         witnesses = Witnesses(
             report=self.carriers.report,
             path_ping=self.carriers.ping,
@@ -291,6 +296,10 @@ class LocalNode:
             relays=self.relay_outcomes,
         )
         return await why_peer(netmap, found, seconds, witnesses)
+
+    def _check_running(self) -> None:
+        wanted, netmap = bool(self.inputs.wanted), self.inputs.netmap
+        check_running(logged_in=self.control.is_logged_in, wanted=wanted, netmap=netmap)
 
     async def _handshake(self, key: NodePublic) -> float | None:
         try:
@@ -350,6 +359,8 @@ class LocalNode:
         return await self.guests.document(self._carried())
 
     async def wake(self, request: WakeRequestDocument) -> WakeDocument:
+        if request.site:
+            self._check_running()
         resources = self.wishes.lowered.resources.values()
         return await wake(request.target, request.site, self.inputs.netmap, resources)
 
@@ -374,16 +385,3 @@ def read_summary(module: str) -> str:
         return ""
     text = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
     return text.partition("\n")[0]
-
-
-def _check_server(box: BoxSettings) -> None:
-    if box.node.login_server:
-        parse_server(box.node.login_server)
-
-
-def _check_ready(box: BoxSettings) -> None:
-    _check_server(box)
-    if not box.node.login_server:
-        raise SettingsError(
-            "no coordination server is set", hint="gatepost up --login-server https://…"
-        )

@@ -224,6 +224,8 @@ class FakeNode:
         return self.options
 
     async def change_settings(self, request: UpRequest) -> UpRequest:
+        if self.state == "Running" and request.exit_node:
+            self._peer(request.exit_node.lower())
         given = {name: value for name, value in asdict(request).items() if value is not None}
         given |= {"auth_key": None, "force_reauth": False}
         self.options = replace(self.options, **given)

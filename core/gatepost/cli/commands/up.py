@@ -10,8 +10,8 @@ from gatepost.cli.commands.settings_flags import make_request, read_auth_key, se
 from gatepost.cli.output import say_json
 from gatepost.cli.session import Session
 from gatepost.cli.values import Duration
-from gatepost.errors import RefusedError, UnreachableError
-from gatepost.model.status import Status
+from gatepost.errors import RefusedError, SettingsError, UnreachableError
+from gatepost.model.status import Status, UpRequest
 
 _QUICK, _QUICK_UNTIL = 0.02, 2.0  # seconds: joining takes well under one when a key is given
 _SLOW = 0.5  # seconds: now it waits for a person
@@ -42,6 +42,17 @@ def up(
     request = make_request(auth_key=read_auth_key(auth_key), force_reauth=force_reauth, **settings)
     before = _key(session.node.status(peers=False)) if force_reauth else ""
     _follow(session, session.node.up(request), timeout, before, as_json=as_json)
+    if request.exit_node:
+        _look_for_exit(session, request.exit_node)
+
+
+def _look_for_exit(session: Session, name: str) -> None:
+    """Warn if it is none: it was taken before this box knew who is in the mesh."""
+    try:
+        session.node.change_settings(UpRequest(exit_node=name))
+    except SettingsError as error:
+        click.echo(f"warning: {error}; until it is, nothing goes out", err=True)
+        click.echo(f"  {error.hint or 'gatepost exit-node list'}", err=True)
 
 
 def _follow(

@@ -64,6 +64,8 @@ LONGEST_DATAGRAM = 32 << 10  # bytes of requests in one send
 TIMEOUT = 10.0  # seconds for one answer; the kernel answers while it sends
 DUMP_TRIES = 8  # a dump that the kernel calls inconsistent is asked for again
 
+_BATCH_BEGIN, _BATCH_END = 16, 17  # NFNL_MSG_BATCH_*
+_BATCH = bytes((0, 0, 0, 10))  # nfgenmsg with the subsystem nftables
 _CTRL_FAMILY, _CTRL_GET_FAMILY = 16, 3
 _CTRL_FAMILY_ID, _CTRL_FAMILY_NAME = 1, 2
 
@@ -248,6 +250,33 @@ class NetlinkSocket:
                     refused.append(refusal(answer, batch[message.sequence - first].about))
                 if message.sequence == last:
                     return refused
+
+    def transact(self, requests: Sequence[Request]) -> None:
+        """Send changes of nftables that count all together or not at all; raise a refusal.
+
+        The first change that is refused is reported; what refuses the whole is reported
+        for the message that begins it.
+        """
+        begin, last = self._sequence + 1, self._sequence + 1 + len(requests)
+        self._sequence = last + 1
+        framed = (Request(_BATCH_BEGIN, 0, _BATCH), *requests, Request(_BATCH_END, 0, _BATCH))
+        self._socket.send(
+            b"".join(
+                r.encode(begin + n, ACK if begin + n == last else 0) for n, r in enumerate(framed)
+            )
+        )
+        refused: OSError | None = None
+        while True:
+            for message in self._receive():
+                if message.type != ERROR or not begin <= message.sequence <= last:
+                    continue
+                answer = read_answer(message)
+                if answer.code and refused is None:
+                    refused = refusal(answer, framed[message.sequence - begin].about)
+                if message.sequence in {begin, last}:
+                    if refused is not None:
+                        raise refused
+                    return
 
     def ask(self, request: Request) -> list[Message]:
         """Return the messages that answer one request, which may be a dump."""

@@ -18,7 +18,7 @@ from gatepost.errors import GatepostError
 from gatepost.testing import scenes
 from gatepost.testing.lab_mesh import Lab, bring_up
 from gatepost.testing.lab_proof import await_pairs, ping_pairs, transfer
-from gatepost.testing.lab_register import enter, remove_leftovers, write_register
+from gatepost.testing.lab_register import enter, lab_name, remove_leftovers, write_register
 from gatepost.testing.lab_report import Report, make_report, text
 from gatepost.testing.lab_web import pages
 from gatepost.testing.netns import missing_programs
@@ -36,7 +36,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if options.action == "in":
-            return enter(options.machine, options.command)
+            return enter(options.machine, options.command, options.lab)
         if options.action == "clean":
             for directory in remove_leftovers():
                 print(f"removed {directory}")  # noqa: T201  # this is a program
@@ -67,6 +67,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.set_defaults(action="run")
     actions = parser.add_subparsers()
     inside = actions.add_parser("in", help="run a command in a machine of the running lab")
+    inside.add_argument("--lab", metavar="NAME", default="", help="which, if several are running")
     inside.add_argument("machine", help="box-a, host-a, router-b, internet ...")
     inside.add_argument("command", nargs=argparse.REMAINDER, help="default: a shell")
     inside.set_defaults(action="in")
@@ -130,7 +131,10 @@ def _prove(lab: Lab, say: Callable[[str], None], seconds: dict[str, float]) -> R
 def _stay(lab: Lab, say: Callable[[str], None]) -> None:
     with pages(lab.boxes.values()) as served:
         say("")
-        say("to look further, in another terminal:")
+        say(
+            f"to look further, in another terminal (with --lab {lab_name(lab.directory)} after `in`"
+        )
+        say("while other labs run, too):")
         for box in lab.boxes.values():
             say(f"  ./run in {box.name} gatepost status")
         say(f"  ./run in {lab.coordination.site.box.name} gatepost admin nodes list")

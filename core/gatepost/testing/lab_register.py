@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -58,25 +58,40 @@ def _environment(lab: Lab, site: str) -> dict[str, str]:
     return sockets
 
 
-def enter(name: str, command: list[str]) -> int:
-    """Run a command (default: a shell) in a machine of the lab; return its exit code.
+def enter(name: str, command: list[str], lab: str = "") -> int:
+    """Run a command (default: a shell) in a machine of a lab; return its exit code.
 
-    Raises LabError when no lab runs, when several do, or when it has no such machine.
+    Raises LabError when `find_machine` does.
     """
-    running = [r for d in _directories() if is_locked(d) and (r := _read(d))]
-    if len(running) != 1:
-        raise LabError(
-            "several labs are running: end all but one"
-            if running
-            else "no lab is running: start one with ./run in another terminal"
-        )
-    entry = running[0].machines.get(name)
-    if entry is None:
-        raise LabError(f"no machine {name!r}; there are {', '.join(running[0].machines)}")
+    running = {lab_name(d): r for d in _directories() if is_locked(d) and (r := _read(d))}
+    entry = find_machine(running, name, lab)
     path = f"{PROGRAMS}:{os.environ.get('PATH', '/usr/sbin:/usr/bin')}"
     arguments = Machine(name, entry.process_id).command(*(command or ["bash"]))
     environment = {**os.environ, **entry.environment, "PATH": path}
     return subprocess.run(arguments, env=environment, check=False).returncode
+
+
+def find_machine(running: Mapping[str, Register], name: str, lab: str = "") -> Entry:
+    """Return a machine of the labs that run, by their names; `lab` is "" for the only one.
+
+    Raises LabError when no lab runs, when several do, or when it has no such machine.
+    """
+    if not running:
+        raise LabError("no lab is running: start one with ./run in another terminal")
+    known = "\n".join(f"  --lab {n}: {', '.join(r.machines)}" for n, r in running.items())
+    if lab and lab not in running:
+        raise LabError(f"no lab {lab!r} is running; there are\n{known}")
+    if not lab and len(running) > 1:
+        raise LabError(f"several labs are running; say which: ./run in --lab NAME {name}\n{known}")
+    machines = running[lab or next(iter(running))].machines
+    if name not in machines:
+        raise LabError(f"no machine {name!r}; there are {', '.join(machines)}")
+    return machines[name]
+
+
+def lab_name(directory: Path) -> str:
+    """Return what tells a lab from others that run on this machine."""
+    return directory.name.removeprefix(PREFIX)
 
 
 def remove_leftovers() -> Iterator[Path]:

@@ -131,14 +131,12 @@ def _prove(lab: Lab, say: Callable[[str], None], seconds: dict[str, float]) -> R
 def _stay(lab: Lab, say: Callable[[str], None]) -> None:
     with pages(lab.boxes.values()) as served:
         say("")
-        say(
-            f"to look further, in another terminal (with --lab {lab_name(lab.directory)} after `in`"
-        )
-        say("while other labs run, too):")
+        say("to look further, in another terminal:")
         for box in lab.boxes.values():
             say(f"  ./run in {box.name} gatepost status")
         say(f"  ./run in {lab.coordination.site.box.name} gatepost admin nodes list")
         say(f"  ./run in {lab.sites[1].host.name} ping {lab.sites[2].host_v4}")
+        say(f"  (./run in --lab {lab_name(lab.directory)} ..., while other labs run, too)")
         say("web pages, on this machine:")
         for page in served:
             say(f"  {page.box.name}  {page.url}  setup code {page.setup_code}")

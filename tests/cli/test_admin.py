@@ -324,6 +324,41 @@ def test_two_choices_at_once_are_refused(run: Run, words: tuple[str, ...]) -> No
     assert run("admin", "routes", "accept", "far", *words).code == 2
 
 
+def test_routes_list_shows_who_is_preferred_and_who_uses_only_some(
+    run: Run, server: Server
+) -> None:
+    choice = RouteChoiceDocument(only=("10.3.0.0/16", "10.4.0.0/16"), refused=("10.4.1.0/24",))
+    server.nodes[7] = replace(
+        server.nodes[7], preferred_routes=("10.2.0.0/16", "10.9.0.0/16"), accepts=choice
+    )
+    server.nodes[8] = replace(server.nodes[7], id=8, name="none", announced_routes=())
+    server.nodes[8] = replace(
+        server.nodes[8],
+        approved_routes=(),
+        preferred_routes=(),
+        accepts=RouteChoiceDocument(only=()),
+    )
+    lines = run("admin", "routes", "list").out.splitlines()
+
+    assert [line.split(maxsplit=3)[3] for line in lines[2:4]] == [
+        "approved, preferred",
+        "not advertised, preferred",
+    ]
+    assert [line.split(maxsplit=2) for line in lines[5:]] == [
+        ["ID", "NODE", "USES OF OTHERS"],
+        ["7", "far", "only 10.3.0.0/16, 10.4.0.0/16, not 10.4.1.0/24"],
+        ["8", "none", "none"],
+    ]
+
+
+def test_what_is_preferred_and_not_advertised_is_said(run: Run, server: Server) -> None:
+    said = run("admin", "routes", "prefer", "far", "10.9.0.0/16")
+
+    assert said.code == 0
+    assert "does not advertise it yet" in said.err
+    assert server.nodes[7].preferred_routes == ("10.9.0.0/16",)
+
+
 def test_a_node_is_preferred_for_networks_and_for_none_again(run: Run, server: Server) -> None:
     assert run("admin", "routes", "prefer", "far", "10.1.0.0/16,10.2.0.0/16").code == 0
     chosen = server.nodes[7].preferred_routes

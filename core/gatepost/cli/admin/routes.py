@@ -17,20 +17,25 @@ EXITS = ("0.0.0.0/0", "::/0")  # of these each machine chooses its own carrier
 def routes() -> None: ...
 
 
-@routes.command("list", help="List what nodes advertise, and what is approved.")
+@routes.command("list", help="List what nodes advertise, what is approved, and who uses what.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def list_(session: Session, *, as_json: bool) -> None:
+    nodes = session.server.nodes()
     found = [
         (node, route)
-        for node in session.server.nodes()
-        for route in sorted({*node.announced_routes, *node.approved_routes})
+        for node in nodes
+        for route in sorted({*node.announced_routes, *node.approved_routes, *node.preferred_routes})
     ]
     if as_json:
         say_json([_document(node, route) for node, route in found])
         return
     rows = [(str(node.id), node.name, route, _state(node, route)) for node, route in found]
     say_table(("ID", "NODE", "ROUTE", "STATE"), rows, empty="No node advertises a network.")
+    choices = [(str(n.id), n.name, uses) for n in nodes if (uses := _uses(n.accepts))]
+    if choices:
+        click.echo()
+        say_table(("ID", "NODE", "USES OF OTHERS"), choices)
 
 
 @routes.command(help="Approve networks of a node, next to those approved already.")
@@ -60,7 +65,12 @@ def unapprove(session: Session, *, node: str, routes: tuple[tuple[str, ...], ...
 @click.argument("routes", type=Prefixes(), nargs=-1)
 @click.pass_obj
 def prefer(session: Session, *, node: str, routes: tuple[tuple[str, ...], ...]) -> None:
-    session.server.change_node(node, NodeRequest(prefer_routes=_joined(routes)))
+    wanted = _joined(routes)
+    changed = session.server.change_node(node, NodeRequest(prefer_routes=wanted))
+    for route in wanted:
+        if route not in changed.announced_routes:
+            text = f"{route} prefers {changed.name}, which does not advertise it yet"
+            click.echo(text, err=True)
 
 
 @routes.command(help="Choose which networks of others NODE is shown, whatever it asks for itself.")
@@ -89,8 +99,23 @@ def _joined(words: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(route for word in words for route in word))
 
 
+def _uses(choice: RouteChoiceDocument) -> str:
+    """Say which networks of others a node is shown, "" for all."""
+    words = [f"not {route}" for route in choice.refused]
+    if choice.only is not None:
+        words = [f"only {', '.join(choice.only)}" if choice.only else "none", *words]
+    return ", ".join(words)
+
+
 def _state(node: NodeDocument, route: str) -> str:
+    preferred = ", preferred" if route in node.preferred_routes else ""
+    return _approval(node, route) + preferred
+
+
+def _approval(node: NodeDocument, route: str) -> str:
     if route not in node.announced_routes:
+        if route not in node.approved_routes:
+            return click.style("not advertised", dim=True)
         return click.style("approved, not advertised", dim=True)
     if route not in node.approved_routes:
         return click.style("waits for approval", fg="yellow")

@@ -37,10 +37,8 @@ _VALUE, _VERDICT, _CODE, _CHAIN = 1, 2, 1, 2
 _INTERVAL_END = bytes((0, 0, 0, 1))
 _GOTO = (-4).to_bytes(4, "big", signed=True)  # NFT_GOTO
 
-_SET = re.compile(
-    r"^\t(?:set|map) (\S+) \{\n\t\ttype ([^\n]*)\n(?:\t\telements = \{\n(.*?) \}\n)?\t\}\n",
-    re.DOTALL | re.MULTILINE,
-)
+_ELEMENTS, _NO_MORE = "\t\telements = {\n", " }\n\t}\n"
+_NAME = re.compile(r"\t(?:set|map) (\S+) \{\n\t\ttype ([^\n]*)\n$")
 _CHAIN_BLOCK = re.compile(r"^\tchain (\S+) \{\n(.*?)^\t\}\n", re.DOTALL | re.MULTILINE)
 _ADDRESSES = {
     "ipv4_addr; flags interval;": 32,
@@ -76,23 +74,19 @@ def changed_elements(old: str, new: str) -> tuple[SetChange, ...] | None:
     A text is what `gatepost.engine` writes. None also for what only a load gets right:
     many elements, and ranges at either end of all addresses.
     """
-    if _SET.sub(_without_elements, old) != _SET.sub(_without_elements, new):
+    before, after = _Parts.of(old), _Parts.of(new)
+    if before.rest != after.rest:
         return None
     changes: list[SetChange] = []
-    for before, after in zip(_SET.finditer(old), _SET.finditer(new), strict=True):
-        if before[3] == after[3]:
+    for name in before.elements.keys() | after.elements.keys():
+        was, will = before.elements.get(name, ""), after.elements.get(name, "")
+        if was == will:
             continue
-        bits = _ADDRESSES.get(after[2])
-        if bits is None:
+        bits = _ADDRESSES.get(name[1])
+        steps = None if bits is None else _steps(was, will, bits)
+        if bits is None or steps is None:
             return None
-        was, will = _lines(before[3]), _lines(after[3])
-        gone, come = was - will, will - was
-        if len(gone) + len(come) > MOST_STEPS:
-            return None
-        removed, added = (tuple(_element(t) for t in sorted(e)) for e in (gone, come))
-        if any(_is_difficult(e, bits) for e in (*removed, *added)):
-            return None
-        changes.append(SetChange(after[1], bits, removed, added))
+        changes.append(SetChange(name[0], bits, *steps))
     return tuple(changes)
 
 
@@ -139,12 +133,37 @@ def _key(address: int, bits: int) -> bytes:
     return nested(_KEY, [attribute(_VALUE, address.to_bytes(bits // 8, "big"))])
 
 
-def _without_elements(found: re.Match[str]) -> str:
-    return f"set {found[1]} {found[2]}\n"
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A table without elements, and the text of the elements by name and type of their set."""
+
+    rest: str
+    elements: dict[tuple[str, str], str]
+
+    @classmethod
+    def of(cls, table: str) -> _Parts:
+        head, *tails = table.split(_ELEMENTS)
+        rest, elements = [head], dict[tuple[str, str], str]()
+        for tail in tails:
+            inside, _, behind = tail.partition(_NO_MORE)
+            if (found := _NAME.search(rest[-1])) is None:
+                rest.append(_ELEMENTS + tail)  # of something else: it must not differ
+                continue
+            elements[found[1], found[2]] = inside
+            rest.append(f"\t}}\n{behind}")
+        return cls("".join(rest), elements)
 
 
-def _lines(elements: str | None) -> frozenset[str]:
-    return frozenset((elements or "").split(",\n")) - {""}
+def _steps(
+    was: str, will: str, bits: int
+) -> tuple[tuple[Element, ...], tuple[Element, ...]] | None:
+    """Return what leaves and what enters; None if that is much or difficult."""
+    old, new = (frozenset(t.split(",\n")) - {""} for t in (was, will))
+    gone, come = old - new, new - old
+    if len(gone) + len(come) > MOST_STEPS:
+        return None
+    removed, added = (tuple(_element(line) for line in sorted(e)) for e in (gone, come))
+    return None if any(_is_difficult(e, bits) for e in (*removed, *added)) else (removed, added)
 
 
 def _element(line: str) -> Element:

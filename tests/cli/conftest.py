@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.cli.admin_server import Server
 
 from gatepost.cli.main import main
+from gatepost.localapi.listen import serve_local
+from gatepost.localapi.router import Router
 from gatepost.localapi.server import serve_node
 from gatepost.testing.fake_node import FakeNode
 from gatepost.testing.local_thread import served
@@ -54,3 +57,11 @@ def daemon(node: FakeNode, tmp_path: Path) -> Generator[FakeNode]:
     """Serve the node where `run` looks for it."""
     with served(lambda: serve_node(node, tmp_path / "node.sock")):
         yield node
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Generator[Server]:
+    memory = Server()
+    router = Router(memory.routes(), lambda _peer: None)
+    with served(lambda: serve_local(router, tmp_path / "admin.sock")):
+        yield memory

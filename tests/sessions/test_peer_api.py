@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -9,7 +10,7 @@ import pytest
 
 from gatepost.model.netmap import FilterRule, NetMap
 from gatepost.model.peer_api import port_for
-from gatepost.sessions.peer_api import is_meant, may_ask_names, peer_at
+from gatepost.sessions.peer_api import Callers, is_meant, may_ask_names
 from gatepost.testing.makers import ALLOW_ALL, make_netmap, make_node, make_rule
 
 MINE, THEIRS, THEIRS_V6 = "100.64.0.1", "100.64.0.2", "fd7a:115c:a1e0::2"
@@ -24,7 +25,7 @@ def make_mesh(*rules: FilterRule, tags: tuple[str, ...] = (), user: int = 7) -> 
 
 @pytest.mark.parametrize("address", [THEIRS, THEIRS_V6])
 def test_a_peer_is_known_by_its_own_addresses(address: str) -> None:
-    found = peer_at(make_mesh(), address)
+    found = Callers().peer_at(make_mesh(), address)
 
     assert found is not None
     assert found.id == 2
@@ -32,14 +33,14 @@ def test_a_peer_is_known_by_its_own_addresses(address: str) -> None:
 
 @pytest.mark.parametrize("address", [MINE, "10.2.0.9", "192.0.2.1", "fe80::1%eth0", "", "::"])
 def test_nobody_else_is_a_peer(address: str) -> None:
-    assert peer_at(make_mesh(), address) is None
+    assert Callers().peer_at(make_mesh(), address) is None
 
 
 def test_a_peer_whose_login_is_over_is_none() -> None:
     mesh = make_mesh()
     gone = replace(mesh, peers=(replace(mesh.peers[0], expired=True),))
 
-    assert peer_at(gone, THEIRS) is None
+    assert Callers().peer_at(gone, THEIRS) is None
 
 
 @pytest.mark.parametrize(
@@ -107,3 +108,23 @@ def test_the_port_is_that_of_the_field() -> None:
     assert port_for(ip_address("100.64.0.5")) == 41053
     assert len({port_for(ip_address(MINE), n) for n in range(5)}) == 5
     assert all(0x8000 <= port_for(ip_address(MINE), n) <= 0xFFFF for n in range(256))
+
+
+def test_who_has_left_meanwhile_is_nobody() -> None:
+    callers, mesh = Callers(), make_mesh()
+
+    assert callers.peer_at(mesh, THEIRS) is mesh.peers[0]
+    assert callers.peer_at(replace(mesh, peers=()), THEIRS) is None
+
+
+def test_thousands_of_peers_make_no_question_slow() -> None:
+    def cost(number: int) -> float:
+        callers, netmap = Callers(), make_netmap(number)
+        last = str(netmap.peers[-1].addresses[1])
+        callers.peer_at(netmap, last)
+        began = time.thread_time()
+        for _ in range(2000):
+            callers.peer_at(netmap, last)
+        return time.thread_time() - began
+
+    assert cost(2000) < 20 * cost(2)

@@ -28,7 +28,7 @@ from gatepost.sessions.doh_requests import (
     plain_query,
     read_doh,
 )
-from gatepost.sessions.peer_api import is_meant, may_ask_names, peer_at
+from gatepost.sessions.peer_api import Callers, is_meant, may_ask_names
 
 log = logging.getLogger(__name__)
 
@@ -59,17 +59,21 @@ class PeerApiServer:
     netmap: NetMap | None = None
     answer: Answer | None = None
     handlers: Mapping[str, Handler] = field(default_factory=dict[str, Handler])  # by path
+    _callers: Callers = field(default_factory=Callers)
 
     async def serve(self, sockets: Sequence[socket.socket]) -> HttpServer:
         """Serve on bound sockets until the server that is returned is closed."""
         return await serve(self._handle, sockets, limits=LIMITS, admits=self._admits)
 
     def _admits(self, caller: Peer) -> bool:
-        return self.netmap is not None and peer_at(self.netmap, caller.address) is not None
+        return self._peer(caller) is not None
+
+    def _peer(self, caller: Peer) -> Node | None:
+        return None if self.netmap is None else self._callers.peer_at(self.netmap, caller.address)
 
     async def _handle(self, request: Request) -> Response:
         netmap = self.netmap
-        peer = None if netmap is None else peer_at(netmap, request.peer.address)
+        peer = self._peer(request.peer)
         if netmap is None or peer is None:  # it has left since it connected
             return _text(HTTPStatus.FORBIDDEN, "you are no peer of this node")
         if not is_meant(netmap, request.headers):

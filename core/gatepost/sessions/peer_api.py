@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from gatepost.model.netmap import FilterRule, IPAddress, NetMap, Node
@@ -17,13 +18,25 @@ _INTERNET: Mapping[int, IPAddress] = {
 }  # not to listen at
 
 
-def peer_at(netmap: NetMap, address: str) -> Node | None:
-    """Return the peer whose own address this is; None for everybody else, this node too."""
-    try:
-        wanted = ip_address(address)
-    except ValueError:  # with a zone: of a link, not of the mesh
-        return None
-    return next((p for p in netmap.peers if wanted in p.addresses and not p.expired), None)
+@dataclass(slots=True)
+class Callers:
+    """Finds peers by their addresses; what it has built for one netmap it keeps for the next call.
+
+    Each question that a peer asks is looked up twice, and there may be thousands of peers.
+    """
+
+    _netmap: NetMap | None = None
+    _peers: Mapping[IPAddress, Node] = field(default_factory=dict[IPAddress, Node])
+
+    def peer_at(self, netmap: NetMap, address: str) -> Node | None:
+        """Return the peer whose own address this is; None for everybody else, this node too."""
+        if netmap is not self._netmap:
+            self._netmap = netmap
+            self._peers = {a: p for p in netmap.peers if not p.expired for a in p.addresses}
+        try:
+            return self._peers.get(ip_address(address))
+        except ValueError:  # with a zone: of a link, not of the mesh
+            return None
 
 
 def is_meant(netmap: NetMap, headers: Mapping[str, str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, ip_address
 
@@ -43,11 +44,14 @@ class Site:
         default_factory=list[tuple[tuple[NameServer, ...], str, str]]
     )
     is_dead: bool = False
+    together: asyncio.Barrier | None = None  # nobody is answered before so many have asked
 
     async def ask(self, servers: tuple[NameServer, ...], query: Query) -> Message | None:
         self.asked.append((servers, query.name, query.type.name))
         if self.is_dead:
             return None
+        if self.together is not None:
+            await self.together.wait()
         reply = dns.message.make_response(query.message)
         if query.type.name == "A":
             owner = query.message.question[0].name
@@ -93,3 +97,12 @@ async def test_other_names_are_refused_and_asked_of_nobody(name: str) -> None:
 
 async def test_a_name_server_that_is_gone_is_told_as_a_failure() -> None:
     assert await ask(Site(is_dead=True), "printer.berlin.example", "A") == ("SERVFAIL", [])
+
+
+async def test_both_questions_behind_one_are_asked_at_once() -> None:
+    site = Site(together=asyncio.Barrier(2))
+    async with asyncio.timeout(5):
+        code, values = await ask(site, "printer.berlin.example", "AAAA")
+
+    assert (code, values) == ("NOERROR", ["fd7a:115c:a1e0:b1a:0:7:c0a8:109"])
+    assert sorted(kind for _, _, kind in site.asked) == ["A", "AAAA"]

@@ -5,6 +5,7 @@ It knows nothing else, so that no peer can ask through it what it could not ask 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import dns.rcode
@@ -31,7 +32,7 @@ class SiteDesk(Desk):
     """Answers queries that peers send to this node's addresses in the mesh."""
 
     async def answer(self, query: Query, room: int) -> bytes:
-        """Answer a query in at most `room` bytes; it may take two questions to a server."""
+        """Answer a query in at most `room` bytes; it may take two questions to servers at once."""
         if (known := self._known(query)) is not None:
             return write_reply(known[0], room)
         kept = await self._translated(query)
@@ -47,11 +48,14 @@ class SiteDesk(Desk):
         return own_answer(query, found, plan.suffix), 0.0
 
     async def _translated(self, query: Query) -> Kept | None:
-        kept = await self._kept(query)
-        if kept is None or query.type != dns.rdatatype.AAAA:
+        if query.type != dns.rdatatype.AAAA:
+            kept = await self._kept(query)
             return kept and seen_from_mesh(kept, self.resolver.plan.known_as)
-        four = await self._kept(address_query(query.name, "A"))
-        return seen_from_mesh(kept, self.resolver.plan.known_as, four)
+        # At once: one after the other may take longer than anybody waits.
+        six, four = await asyncio.gather(
+            self._kept(query), self._kept(address_query(query.name, "A"))
+        )
+        return six and seen_from_mesh(six, self.resolver.plan.known_as, four)
 
     async def _kept(self, query: Query) -> Kept | None:
         route = self.resolver.names.find(query.name)

@@ -38,6 +38,7 @@ class FakeServer:
         default_factory=list[tuple[str, str, bytes, float]]
     )
     visits: int = 0
+    granted: tuple[str, ...] = ()  # prefixes, told in a first message only
     streams: list[asyncio.Queue[MapResponse | None]] = field(
         default_factory=list[asyncio.Queue[MapResponse | None]]
     )
@@ -60,6 +61,7 @@ class FakeServer:
                 name=f"box{number}.mesh.example.",
                 key=key,
                 addresses=(f"100.64.0.{number}/32",),
+                allowed_ips=(f"100.64.0.{number}/32", *self.granted),
                 machine_authorized=True,
                 key_expiry=expiry,
             ),

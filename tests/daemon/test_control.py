@@ -21,6 +21,7 @@ from gatepost.daemon.keeper import Keeper
 from gatepost.daemon.login import LoginRequest
 from gatepost.daemon.store import Store
 from gatepost.model.keys import DiscoPrivate
+from gatepost.model.netmap import IPNetwork
 from gatepost.model.process import WatchNodeFacts
 from gatepost.wire.netmap import MapResponse
 
@@ -189,6 +190,25 @@ async def test_a_change_is_told_once(server: FakeServer, tmp_path: Path) -> None
         assert len(server.updates) == 2
         assert told is not None
         assert told.routable_ips == ("10.1.0.0/16",)
+
+
+async def test_a_route_that_is_granted_in_silence_is_found_out(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    async with running(server, tmp_path) as bench:
+        lan = ip_network("10.1.0.0/16")
+        bench.said = Announcement(hostname="box", routes=(lan,))
+        await joined(bench)
+        server.granted = (str(lan),)
+        server.say(MapResponse(packet_filters={"base": ()}))  # all that headscale says
+
+        await eventually(lambda: lan in routes_of(bench))
+        assert len(server.streams) == server.visits == 1
+        assert bench.control.standing.connected
+
+
+def routes_of(bench: Bench) -> tuple[IPNetwork, ...]:
+    return bench.inputs.netmap.me.routes if bench.inputs.netmap else ()
 
 
 async def test_a_key_that_the_server_ends_takes_the_mesh_down(

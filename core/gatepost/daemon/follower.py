@@ -13,6 +13,7 @@ from gatepost.daemon.login import Registrar
 from gatepost.daemon.ping_request import Asker, TsmpPing, answer_ping
 from gatepost.errors import GatepostError, RefusedError, UnreachableError
 from gatepost.net.tasks import Tasks
+from gatepost.sessions.granted import GrantDoubt
 from gatepost.sessions.netmap import MapState
 from gatepost.wire.netmap import MapRequest, MapResponse
 
@@ -66,6 +67,25 @@ class Follower:
             await self._tasks.close()
 
     async def _listen(self, on_message: Callable[[MapState, MapResponse], None]) -> None:
+        """Follow one stream after the other: another one tells what this one may have kept back."""
+        doubt = GrantDoubt()
+        while True:
+            patience = asyncio.timeout(None)
+            try:
+                async with patience:
+                    await self._read(on_message, doubt, patience)
+            except TimeoutError:
+                if not patience.expired():
+                    raise
+                log.debug("asking for the whole map: routes may have been granted")
+
+    async def _read(
+        self,
+        on_message: Callable[[MapState, MapResponse], None],
+        doubt: GrantDoubt,
+        patience: asyncio.Timeout,
+    ) -> None:
+        """Follow one stream to its end, or until `doubt` wants another one."""
         state = MapState()
         request = self._request(self._announcement())
         async with aclosing(self._server.map(request)) as stream:
@@ -75,7 +95,20 @@ class Follower:
                 if message.ping_request is not None:
                     work = answer_ping(self._server, message.ping_request, self._tsmp_ping)
                     self._tasks.spawn(work, "answer to the server")
+                self._doubt(doubt, state, message, patience)
         raise UnreachableError("the server ended the map stream")
+
+    def _doubt(
+        self, doubt: GrantDoubt, state: MapState, message: MapResponse, patience: asyncio.Timeout
+    ) -> None:
+        """Let `patience` end when the whole map should be asked for, if not sooner already."""
+        netmap = state.netmap()
+        if netmap is None or message.keep_alive:
+            return
+        wait = doubt.on_message(message, netmap, self._announcement().routes)
+        if wait is not None:
+            due = asyncio.get_running_loop().time() + wait
+            patience.reschedule(min(due, patience.when() or due))
 
     async def _tell(self) -> None:
         """Send what changed, as the lite update, the first time at once."""

@@ -169,8 +169,8 @@ class Node:
         self.reconciler.drifted()
         self.observer.poke()
 
-    def _on_kernel(self, topics: frozenset[Topic]) -> None:  # noqa: ARG002  # either may mean both
-        self.reconciler.drifted()
+    def _on_kernel(self, topics: frozenset[Topic]) -> None:
+        self.reconciler.drifted(topics)
         self.observer.poke()
 
     async def after_round(self) -> None:

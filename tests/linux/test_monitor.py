@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from ipaddress import ip_network
 
 import pytest
-from tests.linux.inside import run_inside
+from tests.linux.inside import run_inside, settle
 
-from gatepost.linux.monitor import GATHER, Monitor, Topic
+from gatepost.linux.monitor import GATHER, NOBODY, Monitor, Topic
 from gatepost.linux.netlink import Netlink
+from gatepost.linux.routes import Routes
+from gatepost.model.kernel import Route
+from gatepost.model.owned import ROUTE_TABLE
 from gatepost.testing.netns import Machine
 
 pytestmark = pytest.mark.root
@@ -82,6 +86,25 @@ def test_somebody_elses_routes_are_not_told(box: Machine) -> None:
 
 def test_a_change_of_any_table_is_told_as_filter(box: Machine) -> None:
     assert heard(box, nft="add table inet stranger") == ["filter"]
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_routes_that_were_written_by_the_own_socket_are_not_told(
+    box: Machine, is_own: bool
+) -> None:
+    route = Route(ROUTE_TABLE, ip_network("10.0.0.0/8"), kind="throw")
+
+    async def work(netlink: Netlink) -> list[Topic]:
+        topics: list[Topic] = []
+        with Monitor(topics.extend, netlink.route.port if is_own else NOBODY):
+            await asyncio.sleep(QUIET)
+            topics.clear()
+            await settle(Routes(netlink), route)
+            await settle(Routes(netlink))
+            await asyncio.sleep(QUIET)
+        return topics
+
+    assert ("network" in run_inside(box, work)) is not is_own
 
 
 def test_a_storm_is_told_a_few_times(box: Machine) -> None:

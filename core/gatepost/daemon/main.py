@@ -172,7 +172,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
         inputs=inputs, in_force=in_force, keeper=keeper, control=control, observer=observer,
         wishes=wishes, reconciler=reconciler, carriers=carriers, port_mapping=port_mapping,
         services=services, relaying=relaying, relay_use=relay_use,
-        names=names, peer_api=peer_api,
+        names=names, peer_api=peer_api, route_writer=netlink.route.port,
     )  # fmt: skip
     api = make_local_node(node, providers, netlink, wireguard, surroundings, me)
     return node, api

@@ -53,6 +53,7 @@ class Node:
     relay_use: RelayUse
     names: BoxNames
     peer_api: PeerApiService
+    route_writer: int  # port of the netlink socket that writes our routes
     _tasks: Tasks = field(default_factory=Tasks)
     _attached: LocalNetworks | None = None
     _is_steered: bool = False  # by the rules of the first round
@@ -64,7 +65,7 @@ class Node:
         self.keeper.on_identity(self._on_inputs)
         await self.control.start()
         self._on_inputs()
-        with Monitor(self._on_kernel):
+        with Monitor(self._on_kernel, self.route_writer):
             try:
                 async with asyncio.TaskGroup() as group:
                     running = [

@@ -7,7 +7,8 @@ until that time is over, then all that has piled up is thrown away at once.
 
 The kernel itself leaves out what nobody here cares about: a program in its own
 instructions lets through only route messages about our routes, our table or a
-default route (a router with a full BGP table has hundreds of others a second), and of
+default route (a router with a full BGP table has hundreds of others a second), which
+somebody else changed than the socket `own`, and of
 nftables only the message that ends a transaction. As nothing is read here, only the
 numbers come from pyroute2; its sockets would read every message of a storm in the loop.
 """
@@ -35,6 +36,7 @@ GATHER = 0.05  # seconds from the first message to the call
 LONGEST_MESSAGE = 1 << 16  # bytes; what is longer is cut, nobody reads it anyway
 MOST_MESSAGES = 4096  # taken at once; the rest of a storm waits for the next turn
 
+NOBODY = 0xFFFFFFFF  # no netlink socket has this port
 _NFTABLES_GROUP = 7  # NFNLGRP_NFTABLES
 _NEW_GENERATION = (10 << 8) | 15  # subsystem nftables, NFT_MSG_NEWGEN
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
@@ -49,14 +51,18 @@ class Monitor:
     Use it as a context manager, inside the network namespace that it shall hear from.
     """
 
-    def __init__(self, on_change: OnChange) -> None:
+    def __init__(self, on_change: OnChange, own: int = NOBODY) -> None:
+        """Take whom to tell, and the port of the netlink socket that writes our routes."""
         self._on_change = on_change
+        self._own = own
         self._ears: list[_Ear] = []
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._ears = [
-            _Ear(loop, "network", ROUTE, ROUTING_GROUPS, _route_program(), self._on_change),
+            _Ear(
+                loop, "network", ROUTE, ROUTING_GROUPS, _route_program(self._own), self._on_change
+            ),
             _Ear(loop, "filter", NETFILTER, (_NFTABLES_GROUP,), _nft_program(), self._on_change),
         ]
         return self
@@ -127,16 +133,19 @@ class _Ear:
 
 # --- programs for the kernel (classic BPF: code u16 | jump true u8 | jump false u8 | k u32) ---
 
-_LOAD_HALF, _LOAD_BYTE, _JUMP_EQUAL, _RETURN = 0x28, 0x30, 0x15, 0x06
-_TYPE, _LENGTH, _TABLE, _PROTOCOL = 4, 17, 20, 21  # offsets; the rtmsg begins at 16
+_LOAD_WORD, _LOAD_HALF, _LOAD_BYTE, _JUMP_EQUAL, _RETURN = 0x20, 0x28, 0x30, 0x15, 0x06
+_TYPE, _SENDER = 4, 12  # offsets
+_LENGTH, _TABLE, _PROTOCOL = 17, 20, 21  # the rtmsg begins at 16
 _KEEP, _DROP = 0xFFFFFFFF, 0
 
 
-def _route_program() -> bytes:
+def _route_program(own: int) -> bytes:
     return _assemble(
         (_LOAD_HALF, 0, 0, _TYPE),
         (_JUMP_EQUAL, 1, 0, _as_loaded(RoutingType.NEW_ROUTE)),
-        (_JUMP_EQUAL, 0, 6, _as_loaded(RoutingType.DELETE_ROUTE)),  # not a route: keep
+        (_JUMP_EQUAL, 0, 8, _as_loaded(RoutingType.DELETE_ROUTE)),  # not a route: keep
+        (_LOAD_WORD, 0, 0, _SENDER),
+        (_JUMP_EQUAL, 7, 0, _as_loaded(own, 4)),
         (_LOAD_BYTE, 0, 0, _PROTOCOL),
         (_JUMP_EQUAL, 4, 0, ROUTE_PROTOCOL),
         (_LOAD_BYTE, 0, 0, _TABLE),
@@ -157,9 +166,9 @@ def _nft_program() -> bytes:
     )
 
 
-def _as_loaded(value: int) -> int:
-    """Return a 16-bit field of the machine's order as the program's big-endian load sees it."""
-    return int.from_bytes(value.to_bytes(2, sys.byteorder), "big")
+def _as_loaded(value: int, size: int = 2) -> int:
+    """Return a field of the machine's order as the program's big-endian load sees it."""
+    return int.from_bytes(value.to_bytes(size, sys.byteorder), "big")
 
 
 def _assemble(*instructions: tuple[int, int, int, int]) -> bytes:

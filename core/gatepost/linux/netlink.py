@@ -211,6 +211,7 @@ class NetlinkSocket:
     def __init__(self, protocol: int) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.bind((0, 0))
+        self.port = int(self._socket.getsockname()[0])  # the sender of what it asks for
         self._socket.settimeout(TIMEOUT)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         for option in (CAP_ACK, EXT_ACK, STRICT_CHECK):

@@ -52,6 +52,7 @@ from gatepost.hookspecs import Applier, Probe
 from gatepost.linux.addresses import Addresses
 from gatepost.linux.filters import Filters
 from gatepost.linux.firewalls import other_firewalls
+from gatepost.linux.frr_wanted import RoutingDaemons, read_routing
 from gatepost.linux.held import HeldAddresses
 from gatepost.linux.interfaces import read_attachment
 from gatepost.linux.memory import keep_little_free
@@ -72,6 +73,7 @@ from gatepost.model.observed import Observed
 from gatepost.model.owned import MARK
 from gatepost.model.process import LocalNetworks, WatchFirewalls, WatchLinks, WatchLocalNetworks
 from gatepost.model.resolver import HostServers, WatchHostServers
+from gatepost.model.routing import WatchRouting
 from gatepost.net.control_client import CAPABILITY_VERSION, ControlClient
 from gatepost.net.derp_client import DerpClients
 from gatepost.net.journal import set_up_logging
@@ -233,7 +235,7 @@ def own_appliers(
         (Filters(netlink, directory), Devices(wireguard), Tunnels(wireguard.beside)),
         (Sysctls(wishes.switches), Addresses(netlink), Peers(wireguard, carriers.initial_endpoint)),
         (Routes(netlink), Rules(netlink), TrafficPrograms(netlink, wishes.programs)),
-        (names.host,),
+        (names.host, RoutingDaemons()),
     )
 
 
@@ -242,6 +244,9 @@ def own_probes(netlink: Netlink, surroundings: Surroundings) -> tuple[Probe, ...
         OneQuestionProbe(WatchLocalNetworks, surroundings.look_at_networks),
         OneQuestionProbe(WatchLinks, surroundings.look_at_links),
         OneQuestionProbe(WatchFirewalls, lambda: other_firewalls(netlink)),
+        OneQuestionProbe(
+            WatchRouting, lambda: asyncio.to_thread(read_routing, time.monotonic())
+        ),
         FactsProbe(FACTS),
     )
 

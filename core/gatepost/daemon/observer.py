@@ -16,6 +16,7 @@ from gatepost.hookspecs import Probe
 from gatepost.model.observed import Watch
 from gatepost.model.process import WatchFact
 from gatepost.model.resource import Notice
+from gatepost.model.routing import WatchRouting
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Observer:
         self._stale.set()
 
     async def run(self) -> None:
-        """Ask again after each `poke`, and facts after their time, until cancelled."""
+        """Ask again after each `poke`, and some after their time, until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._next_due()):
@@ -70,8 +71,8 @@ class Observer:
                 await self._ask(frozenset(w for w in self._watches if self._due(w) <= 0))
 
     def _due(self, watch: Watch[Any]) -> float:
-        """Return the seconds until a question is asked again; facts have a period of their own."""
-        if not isinstance(watch, WatchFact):
+        """Return the seconds until a question is asked again; some have a period of their own."""
+        if not isinstance(watch, (WatchFact, WatchRouting)):
             return float("inf")
         return self._asked.get(watch, 0.0) + watch.every.total_seconds() - self._clock()
 

@@ -21,10 +21,12 @@ from gatepost.api import (
     PluginInfo,
     Route,
     RouteChoice,
+    RoutingState,
     Rule,
     WatchLocalNetworks,
     WatchNodeFacts,
     WatchPeerApi,
+    WatchRouting,
     WireGuardDevice,
     WireGuardPeer,
     about,
@@ -87,6 +89,9 @@ def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterat
     for peer in peers:
         yield WireGuardPeer(device=owned.DEVICE, public_key=peer.key)
     attached = observed.get(WatchLocalNetworks(), LocalNetworks()).networks
+    # What the LAN's own routers lead to is as near as what this machine is attached to.
+    learned = observed.get(WatchRouting(), RoutingState()).learned
+    attached = (*attached, *(route.network for route in learned))
     yield from _routes(netmap, peers, settings, attached)
     yield from _rules()
 

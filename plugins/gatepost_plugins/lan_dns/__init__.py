@@ -27,7 +27,8 @@ from gatepost.api import (
     hookimpl,
 )
 from gatepost.sessions.dns_names import name_plan
-from gatepost_plugins.lan_dns.serving import Parameters, WatchLists, check_list, serve
+from gatepost_plugins.lan_dns.lists import check_list
+from gatepost_plugins.lan_dns.serving import Parameters, WatchLists, serve
 
 NAME = "lan-dns"
 PORT = 53

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import ssl
-import urllib.request
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.error import URLError
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from gatepost.api import IPNetwork, NameView, ServiceContext, Watch
-from gatepost.errors import Malformed
-from gatepost.sessions.dns_block import read_block_list
+from gatepost.errors import GatepostError
+from gatepost_plugins.lan_dns.lists import Lists
 
 log = logging.getLogger(__name__)
 
 AGAIN = 86400.0  # seconds until lists are read again
-SOON = 600.0  # seconds until a list is tried again that could not be read
-PATIENCE = 30.0  # seconds without anything of a list coming
-LARGEST = 16 << 20  # bytes of a list
+FIRST_AGAIN, LAST_AGAIN = 5.0, 600.0  # seconds, doubling, until one that failed is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,70 +29,65 @@ class Parameters:
 
     sources: tuple[IPNetwork, ...]
     lists: tuple[str, ...] = ()
+    reader: Lists = field(default_factory=Lists)
 
     def __str__(self) -> str:
         return f"answers {', '.join(map(str, self.sources))}, {len(self.lists)} block lists"
 
 
-def check_list(text: str) -> None:
-    """Raise `ValueError` for what is neither a path nor an address of a list."""
-    if "://" in text:
-        parts = urlsplit(text)
-        if parts.scheme != "https" or not parts.hostname:
-            raise ValueError(f"{text!r} is not the address of a list: write https://…")
-    elif not text.startswith("/"):
-        raise ValueError(f"{text!r} is not a list: write the whole path of a file, or https://…")
-
-
 async def serve(context: ServiceContext, parameters: Parameters) -> None:
     """Answer until cancelled. A list that cannot be read blocks what it blocked before."""
-    known = dict[str, frozenset[str]]()
     if not parameters.lists:
         await context.answer_names(NameView(sources=parameters.sources))
         return
+    known = dict[str, frozenset[str]]()
     # Hosts shall not wait for a list that comes slowly, or from a name that they would ask us for.
-    pause = await _answer_while(context, parameters, frozenset(), known)
+    problems = await _answer_while(context, parameters, known)
+    failures = 0
     while True:
-        blocked = frozenset[str]().union(*known.values())
-        view = NameView(sources=parameters.sources, blocked=blocked)
-        try:
-            async with asyncio.timeout(pause):
-                await context.answer_names(view)
-        except TimeoutError:
-            pause = await _answer_while(context, parameters, blocked, known)
+        failures = failures + 1 if problems else 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_after(failures)):
+                await context.answer_names(_view(parameters, known))
+        problems = await _answer_while(context, parameters, known)
+
+
+def pause_after(failures: int) -> float:
+    """Return the seconds until lists are read again, after so many failures in a row.
+
+    After a start the way to the internet may not be open yet: soon, and then seldom.
+    """
+    if not failures:
+        return AGAIN
+    return min(FIRST_AGAIN * 2.0 ** min(failures - 1, 10), LAST_AGAIN)
+
+
+def _view(parameters: Parameters, known: Mapping[str, frozenset[str]]) -> NameView:
+    blocked = frozenset[str]().union(*known.values())
+    return NameView(sources=parameters.sources, blocked=blocked)
 
 
 async def _answer_while(
-    context: ServiceContext,
-    parameters: Parameters,
-    blocked: frozenset[str],
-    known: dict[str, frozenset[str]],
-) -> float:
-    """Read the lists and go on answering; return the seconds until they are to be read again."""
-    view = NameView(sources=parameters.sources, blocked=blocked)
-    problems = list[str]()
+    context: ServiceContext, parameters: Parameters, known: dict[str, frozenset[str]]
+) -> tuple[str, ...]:
+    """Read the lists, all at once, and go on answering; return what is wrong with them."""
     async with asyncio.TaskGroup() as group:
-        answering = group.create_task(context.answer_names(view), name="lan-dns")
-        for name in parameters.lists:
-            try:
-                known[name] = await asyncio.to_thread(_read, name)
-                log.info("block list %s: %d names", name, len(known[name]))
-            except (OSError, URLError, Malformed, ValueError) as error:
-                problems.append(f"{name}: {error}")
+        answering = group.create_task(
+            context.answer_names(_view(parameters, known)), name="lan-dns"
+        )
+        reading = [_read(parameters.reader, name, known) for name in parameters.lists]
+        found = await asyncio.gather(*reading)
         answering.cancel()
-    await context.answer(WatchLists(), tuple(problems))
-    return SOON if problems else AGAIN
+    problems = tuple(filter(None, found))
+    await context.answer(WatchLists(), problems)
+    return problems
 
 
-def _read(name: str) -> frozenset[str]:
-    """Read one list. Blocks."""
-    if name.startswith("https://"):
-        context = ssl.create_default_context()
-        with urllib.request.urlopen(name, timeout=PATIENCE, context=context) as reply:  # noqa: S310  # https alone
-            raw: bytes = reply.read(LARGEST + 1)
-    else:
-        with Path(name).open("rb") as file:
-            raw = file.read(LARGEST + 1)
-    if len(raw) > LARGEST:
-        raise Malformed(f"it has over {LARGEST >> 20} MiB")
-    return read_block_list(raw.decode("utf-8", "replace")).names
+async def _read(reader: Lists, name: str, known: dict[str, frozenset[str]]) -> str:
+    """Read one list into `known`; return what is wrong with it, or ""."""
+    try:
+        known[name] = await reader.read(name)
+    except (OSError, ValueError, GatepostError) as error:
+        return f"{name}: {error}"
+    log.info("block list %s: %d names", name, len(known[name]))
+    return ""

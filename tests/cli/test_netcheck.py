@@ -102,6 +102,20 @@ def test_all_that_people_know_is_there() -> None:
             ),
             "PortMapping: NAT-PMP (NAT-PMP: no ports)",
         ),
+        (
+            NetcheckDocument(
+                udp=True,
+                port_mapping=PortMappingDocument(pinholes=("[2001:db8::2]:41641 by PCP",)),
+            ),
+            "IPv6Pinhole: [2001:db8::2]:41641 by PCP",
+        ),
+        (
+            NetcheckDocument(
+                udp=True,
+                port_mapping=PortMappingDocument(pinholes=(), pinhole_refusals={"PCP": "no"}),
+            ),
+            "IPv6Pinhole: none (PCP: no)",
+        ),
         (NetcheckDocument(udp=False, captive_portal=True), "CaptivePortal: yes"),
         (
             NetcheckDocument(udp=False, regions=(SILENT,)),

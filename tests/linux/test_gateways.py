@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from tests.linux.inside import run_inside
 
 from gatepost.linux.interfaces import read_attachment
-from gatepost.model.gateway import Gateway
+from gatepost.model.gateway import Gateway, Gateway6
 from gatepost.testing.netns import Machine
 
 pytestmark = pytest.mark.root
@@ -64,6 +64,18 @@ def test_an_address_set_for_the_route_is_ours(box: Machine) -> None:
     )
 
     assert gateways(box) == (Gateway(FIRST.address, IPv4Address("192.0.2.7"), "eth0"),)
+
+
+def test_a_gateway_for_ipv6_comes_with_an_address_that_the_internet_knows(box: Machine) -> None:
+    box.ip(
+        "address add 2001:db8:7::2/64 dev eth0 nodad",
+        "address add fd00:7::2/64 dev eth1 nodad",
+        "route add default via fe80::1 dev eth0 metric 100",
+        "route add default via fe80::1 dev eth1 metric 200",
+    )
+    found = run_inside(box, read_attachment).gateways_v6
+
+    assert found == (Gateway6(IPv6Address("fe80::1"), IPv6Address("2001:db8:7::2"), "eth0"),)
 
 
 @pytest.mark.parametrize(

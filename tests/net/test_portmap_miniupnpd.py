@@ -296,3 +296,55 @@ def cpu_seconds(box: Box) -> float:
     text = box.machine.run("sh", "-c", "cat /proc/$(pgrep -f portmap/box.py | head -1)/stat")
     fields = text.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
+
+
+def knock_v6(home: Topology, site: Site) -> str:
+    """Send a packet from the internet to the box by IPv6; return what comes back."""
+    ask = ASK.replace("AF_INET", "AF_INET6")
+    return home.internet.run("python3", "-c", ask, str(site.public_v6), str(PORT)).strip()
+
+
+def by_link_local(site: Site) -> None:
+    """Let the box know its router as router advertisements tell it: by a link-local address."""
+    assert site.router is not None
+    held = site.router.run("ip", "-6", "-o", "address", "show", "dev", "inside0", "scope", "link")
+    address = held.split("inet6 ")[1].split("/")[0]
+    site.box.ip(
+        f"route delete default via {site.inside_v6[1]}",
+        f"route add default via {address} dev wan0",
+    )
+
+
+@pytest.mark.parametrize("is_link_local", [True, False], ids=["link-local", "global"])
+@pytest.mark.parametrize("speaks", [PCP, UPNP], ids=["pcp", "upnp"])
+def test_the_firewall_for_ipv6_is_opened_and_closed(
+    home: Topology, site: Site, tmp_path: Path, speaks: tuple[Speaks, ...], *, is_link_local: bool
+) -> None:
+    if is_link_local:
+        by_link_local(site)
+    daemon = install_miniupnpd(home, site, speaks)
+    assert knock_v6(home, site) == "silence"
+    box = Box(site.box, tmp_path)
+    until(lambda: box.ask("state")["opened"])
+
+    assert box.ask("state")["opened"] == [[NAMES[speaks[0]], f"[{site.public_v6}]:{PORT}"]]
+    assert knock_v6(home, site) == "knock"
+
+    box.ask("off")
+    until(lambda: str(PORT) not in daemon.opened())
+
+    assert knock_v6(home, site) == "silence"
+
+
+def test_a_router_that_forgets_its_pinholes_is_asked_again(
+    home: Topology, site: Site, tmp_path: Path
+) -> None:
+    daemon = install_miniupnpd(home, site, PCP)
+    box = Box(site.box, tmp_path)
+    until(lambda: box.ask("state")["opened"])
+    daemon.end("KILL")
+    daemon.forget()
+    daemon.start()
+    until(lambda: str(PORT) in daemon.opened(), 20.0)
+
+    assert knock_v6(home, site) == "knock"

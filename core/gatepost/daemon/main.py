@@ -299,7 +299,7 @@ def make_port_mapping(
     return PortMapping(
         port=port,
         secret=me.disco.raw,
-        gateways=surroundings.gateways,
+        gateways=surroundings.all_gateways,
         on_change=on_change,
         random_bytes=secrets.token_bytes,
         mark=MARK,

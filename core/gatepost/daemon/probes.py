@@ -12,7 +12,7 @@ from gatepost.errors import SettingsError
 from gatepost.linux.bpf import why_unusable
 from gatepost.linux.bpf_pins import why_unfindable
 from gatepost.linux.interfaces import Attachment
-from gatepost.model.gateway import Gateway
+from gatepost.model.gateway import AnyGateway, Gateway
 from gatepost.model.netmap import IPAddress
 from gatepost.model.observed import Watch
 from gatepost.model.owned import DEVICES
@@ -35,7 +35,8 @@ class Surroundings:
 
     async def look(self) -> Attachment:
         before, self.latest = self.latest, await self._read()
-        if self.latest.gateways != before.gateways:
+        now = self.latest
+        if (now.gateways, now.gateways_v6) != (before.gateways, before.gateways_v6):
             for listener in self._listeners:
                 listener()
         return self.latest
@@ -49,6 +50,10 @@ class Surroundings:
     def gateways(self) -> tuple[Gateway, ...]:
         """Return the routers by which this machine reaches the internet."""
         return self.latest.gateways
+
+    def all_gateways(self) -> tuple[AnyGateway, ...]:
+        """Return the routers for IPv4 and those for IPv6."""
+        return (*self.latest.gateways, *self.latest.gateways_v6)
 
     def endpoints(self) -> tuple[IPAddress, ...]:
         """Return the addresses at which other machines might reach this one."""

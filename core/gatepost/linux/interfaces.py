@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from gatepost.linux import rtnetlink
-from gatepost.linux.gateways import read_gateways
+from gatepost.linux.gateways import read_gateways, read_gateways_v6
 from gatepost.linux.links import all_links
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.rtnetlink import InterfaceAddress, Link
 from gatepost.linux.wireguard_state import in_order
-from gatepost.model.gateway import Gateway
+from gatepost.model.gateway import Gateway, Gateway6
 from gatepost.model.netmap import MESH_V4, MESH_V6, IPAddress, IPNetwork
 from gatepost.model.owned import DEVICES, MARK
 from gatepost.model.process import LocalNetworks
@@ -30,7 +30,7 @@ class Attachment:
     `local` are the networks and addresses of the other interfaces, `endpoints`
     those addresses at which other machines might reach us, `links` the names of
     the links that are up (without loopback), the next two say whether packets
-    of this machine have a way out to the internet, `gateways` by which routers.
+    of this machine have a way out to the internet, `gateways` and `gateways_v6` by which routers.
     """
 
     local: LocalNetworks
@@ -39,6 +39,7 @@ class Attachment:
     has_default_v4: bool = False
     has_default_v6: bool = False
     gateways: tuple[Gateway, ...] = ()
+    gateways_v6: tuple[Gateway6, ...] = ()
 
 
 async def read_attachment(netlink: Netlink, ours: frozenset[str] = DEVICES) -> Attachment:
@@ -54,9 +55,24 @@ async def read_attachment(netlink: Netlink, ours: frozenset[str] = DEVICES) -> A
         has_default_v4=await _is_reachable(netlink, _FAR[0]),
         has_default_v6=await _is_reachable(netlink, _FAR[1]),
     )
-    with_v4 = {a.index for a in held if isinstance(a.address, IPv4Address)}
-    asked = [k for i, k in links.items() if i in with_v4 and _counts(k, ours)]
-    return replace(judged, gateways=await read_gateways(netlink, asked))
+    return replace(
+        judged,
+        gateways=await read_gateways(netlink, _links_with(links, held, ours, IPv4Address)),
+        gateways_v6=await read_gateways_v6(netlink, _links_with(links, held, ours, IPv6Address)),
+    )
+
+
+def _links_with(
+    links: Mapping[int, Link],
+    held: Iterable[InterfaceAddress],
+    ours: frozenset[str],
+    version: type[IPAddress],
+) -> list[Link]:
+    """Return the links that count and have an address of a version, one that others know."""
+    found = {
+        a.index for a in held if isinstance(a.address, version) and not a.address.is_link_local
+    }
+    return [k for i, k in links.items() if i in found and _counts(k, ours)]
 
 
 def attachment(

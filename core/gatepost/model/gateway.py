@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 _PRIVATE = (  # RFC 1918
     IPv4Network("10.0.0.0/8"),
@@ -28,3 +28,18 @@ class Gateway:
         answer nor like to be asked, and whoever has a public address needs none.
         """
         return all(any(a in n for n in _PRIVATE) for a in (self.address, self.local))
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway6:
+    """The same for IPv6: it translates nothing, but its firewall may keep peers away.
+
+    `address` is link-local as a rule, and means something on `device` only. `local` is global.
+    """
+
+    address: IPv6Address
+    local: IPv6Address
+    device: str = ""
+
+
+AnyGateway = Gateway | Gateway6

@@ -252,7 +252,7 @@ class RegionDocument(Document, frozen=True, kw_only=True):
 class PortMappingDocument(Document, frozen=True, kw_only=True):
     """Which protocols the router speaks, and what it maps to us ("address:port").
 
-    `refusals` say by protocol why it did not map the port.
+    `refusals` say by protocol why it did not map the port. For IPv6 it opens its firewall at most.
     """
 
     upnp: bool = False
@@ -260,6 +260,8 @@ class PortMappingDocument(Document, frozen=True, kw_only=True):
     pcp: bool = False
     mapped: tuple[str, ...] = ()
     refusals: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    pinholes: tuple[str, ...] | None = None  # "[address]:port by protocol"; None was not asked for
+    pinhole_refusals: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
 
 class NetcheckDocument(Document, frozen=True, kw_only=True):

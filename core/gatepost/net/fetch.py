@@ -34,7 +34,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked of whom. `addresses`, if any, are dialled in place of `host`."""
+    """What is asked of whom. `addresses`, if any, are dialled in place of `host`, from `source`."""
 
     host: str
     port: int
@@ -42,6 +42,7 @@ class Question:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     body: bytes | None = None  # None is a GET, else a POST
     addresses: Sequence[str] = ()
+    source: str = ""  # our own address; "" leaves it to the kernel
 
     @property
     def authority(self) -> str:
@@ -83,8 +84,9 @@ async def _fetch(
     check: Check | None,
 ) -> Reply:
     sock = await dial(
-        question.host, question.port, mark=mark, seconds=seconds, addresses=question.addresses
-    )
+        question.host, question.port, mark=mark, seconds=seconds,
+        addresses=question.addresses, source=question.source,
+    )  # fmt: skip
     reader, writer = await asyncio.open_connection(
         sock=sock, ssl=tls, server_hostname=name if tls else None
     )

@@ -1,5 +1,7 @@
 """Port mapping at the rim: one line per gateway, and the announcements of them all.
 
+A gateway for IPv6 maps nothing: there the port is opened in its firewall (a pinhole).
+
 What is mapped is WireGuard's UDP port. Nothing is given back when the program
 ends: the tunnels live on without it, and the next start asks for the same port.
 It is given back when the mesh goes down, the setting is switched off, or the
@@ -17,7 +19,7 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
 
-from gatepost.model.gateway import Gateway
+from gatepost.model.gateway import AnyGateway, Gateway, Gateway6
 from gatepost.model.netmap import Endpoint
 from gatepost.net.portmap_line import Line
 from gatepost.net.tasks import Tasks
@@ -46,7 +48,7 @@ class PortMapping:
         *,
         port: int,
         secret: bytes,
-        gateways: Callable[[], tuple[Gateway, ...]],
+        gateways: Callable[[], tuple[AnyGateway, ...]],
         on_change: Callable[[], None],
         random_bytes: Callable[[int], bytes],
         mark: int | None = None,
@@ -59,7 +61,7 @@ class PortMapping:
         self._random = random_bytes
         self._mark = mark
         self._clock = clock
-        self._lines: dict[Gateway, Line] = {}
+        self._lines: dict[AnyGateway, Line] = {}
         self._tasks = Tasks()
         self._listening: socket.socket | None = None
         self._in_use = False
@@ -75,7 +77,7 @@ class PortMapping:
         if upnp != self._upnp and self._lines:
             self.use(on=False, upnp=self._upnp)
         self._in_use, self._upnp = on, upnp
-        wanted = [g for g in self._gateways() if g.is_home] if on else []
+        wanted = self._wanted() if on else []
         for gateway in self._lines.keys() - set(wanted):
             line = self._lines.pop(gateway)
             self._tasks.spawn(line.release(), "release a port")
@@ -97,24 +99,31 @@ class PortMapping:
     # --- what the daemon asks ---------------------------------------------------------------
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return where the internet reaches our port, by all gateways."""
-        external = (line.session.external for line in self._lines.values())
+        """Return where the internet reaches our port, by all gateways.
+
+        A pinhole leads to an address of our own, which is known anyhow.
+        """
+        external = (s.external for s in self._sessions())
         return tuple(dict.fromkeys(e for e in external if e is not None))
 
     def mappings(self) -> tuple[Mapping, ...]:
         """Return the mappings in force."""
         return tuple(s.mapping for s in self._sessions() if s.mapping is not None)
 
-    def seen(self) -> Seen | None:
-        """Return what any gateway speaks; None while nobody was asked."""
-        all_seen = [s.seen for s in self._sessions() if s.has_looked]
+    def pinholes(self) -> tuple[Mapping, ...]:
+        """Return what is open in firewalls for IPv6."""
+        return tuple(s.mapping for s in self._sessions(is_v6=True) if s.mapping is not None)
+
+    def seen(self, *, is_v6: bool = False) -> Seen | None:
+        """Return what any gateway speaks, of IPv4 or of IPv6; None while nobody was asked."""
+        all_seen = [s.seen for s in self._sessions(is_v6=is_v6) if s.has_looked]
         if not all_seen:
             return None
         refusals: dict[Protocol, str] = {}
         for seen in all_seen:
             refusals |= seen.refusals
         return Seen(
-            nat_pmp=any(s.nat_pmp for s in all_seen),
+            nat_pmp=None if is_v6 else any(s.nat_pmp for s in all_seen),
             pcp=any(s.pcp for s in all_seen),
             upnp=any(s.upnp for s in all_seen),
             refusals=refusals,
@@ -133,10 +142,17 @@ class PortMapping:
 
     # --- what happens -----------------------------------------------------------------------
 
-    def _sessions(self) -> list[PortMap]:
-        return [line.session for line in self._lines.values()]
+    def _sessions(self, *, is_v6: bool = False) -> list[PortMap]:
+        lines = self._lines.items()
+        return [line.session for g, line in lines if isinstance(g, Gateway6) == is_v6]
 
-    def _add(self, gateway: Gateway) -> None:
+    def _wanted(self) -> list[AnyGateway]:
+        """Return the routers to ask: as people have at home, by IPv6 as well."""
+        known = self._gateways()
+        others = {g.device for g in known if isinstance(g, Gateway) and not g.is_home}
+        return [g for g in known if g.device not in others]
+
+    def _add(self, gateway: AnyGateway) -> None:
         session = PortMap(
             gateway,
             self._port,
@@ -146,13 +162,14 @@ class PortMapping:
             upnp=self._upnp,
         )
         try:
-            line = Line(session, mark=self._mark, clock=self._clock, on_change=self._changed)
+            changed = self._opened if isinstance(gateway, Gateway6) else self._changed
+            line = Line(session, mark=self._mark, clock=self._clock, on_change=changed)
         except OSError as error:  # our address there is just going; the next `use` comes with it
             log.info("no port mapping by %s: %s", gateway.address, error)
             return
         self._lines[gateway] = line
 
-    def _nonce(self, gateway: Gateway) -> bytes:
+    def _nonce(self, gateway: AnyGateway) -> bytes:
         """Return the PCP nonce for this gateway: nobody else can know it, and it never changes."""
         about = gateway.address.packed + gateway.local.packed + self._port.to_bytes(2, "big")
         return hashlib.blake2s(
@@ -163,6 +180,11 @@ class PortMapping:
         for mapping in self.mappings():
             log.info("port mapped by %s: %s", mapping.protocol, mapping.external)
         self._on_change()
+
+    def _opened(self) -> None:
+        """Log it; it changes none of our endpoints."""
+        for mapping in self.pinholes():
+            log.info("port opened by %s: %s", mapping.protocol, mapping.external)
 
     # --- announcements ----------------------------------------------------------------------
 
@@ -188,9 +210,14 @@ class PortMapping:
         except OSError as error:
             log.debug("receiving announcements: %s", error)
             return
+        devices: set[str] = set()
         for gateway, line in self._lines.items():
             if str(gateway.address) == sender[0]:
                 line.on_announcement(packet, sender)
+                devices.add(gateway.device)
+        for gateway, line in self._lines.items():
+            if isinstance(gateway, Gateway6) and gateway.device in devices:
+                line.on_news()  # it is the same router
 
 
 def _open_listener() -> socket.socket:

@@ -7,9 +7,11 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from gatepost.errors import GatepostError, WireError
-from gatepost.model.gateway import Gateway
+from gatepost.model.gateway import AnyGateway, Gateway6
+from gatepost.model.netmap import Endpoint
 from gatepost.net.fetch import Question, fetch
 from gatepost.net.tasks import Tasks
 from gatepost.net.udp import make_endpoint
@@ -59,10 +61,10 @@ class Line:
         self._loop.add_reader(self._socket, self._read)
         self._settle()
 
-    def on_packet(self, packet: bytes, sender: tuple[str, int]) -> None:
+    def on_packet(self, packet: bytes, sender: tuple[Any, ...]) -> None:  # as sockets say it
         """Take a datagram of anybody; the session knows its gateway."""
         try:
-            self.session.on_packet(packet, make_endpoint(sender), self._clock())
+            self.session.on_packet(packet, make_endpoint((sender[0], sender[1])), self._clock())
         except WireError as error:
             log.debug("dropped a packet of %s: %s", sender[0], error)
         self._settle()
@@ -73,6 +75,11 @@ class Line:
             self.session.on_announcement(packet, make_endpoint(sender), self._clock())
         except WireError as error:
             log.debug("dropped an announcement of %s: %s", sender[0], error)
+        self._settle()
+
+    def on_news(self) -> None:
+        """Take it that the gateway has just begun."""
+        self.session.on_news(self._clock())
         self._settle()
 
     async def look(self) -> None:
@@ -147,7 +154,14 @@ class Line:
 
     def _send(self, output: SendTo) -> None:
         with contextlib.suppress(OSError):  # lost, as on the network; the session asks again
-            self._socket.sendto(output.packet, (str(output.to.address), output.to.port))
+            self._socket.sendto(output.packet, self._name_of(output.to))
+
+    def _name_of(self, to: Endpoint) -> tuple[object, ...]:
+        """Return an address as sockets want it; a link-local one counts on one interface only."""
+        gateway = self.session.gateway
+        if isinstance(gateway, Gateway6):
+            return str(to.address), to.port, 0, socket.if_nametoindex(gateway.device)
+        return str(to.address), to.port
 
     async def _fetch(self, output: Fetch) -> None:
         reply = await self._ask(output.request)
@@ -156,8 +170,14 @@ class Line:
 
     async def _ask(self, request: HttpRequest) -> HttpReply | None:
         headers = {"SOAPAction": request.action, "Content-Type": 'text/xml; charset="utf-8"'}
+        gateway = self.session.gateway
+        place = str(gateway.address)
+        if isinstance(gateway, Gateway6) and gateway.address.is_link_local:
+            place = f"{place}%{gateway.device}"
         question = Question(
-            host=str(self.session.gateway.address),
+            host=str(gateway.address),
+            addresses=(place,),
+            source=str(gateway.local),  # a gateway opens ports for who asks, and for nobody else
             port=request.address.port,
             target=request.address.path,
             headers=headers if request.action else {},
@@ -177,14 +197,21 @@ class Line:
             self._timer = None
 
 
-def _open_socket(gateway: Gateway, mark: int | None) -> socket.socket:
-    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+def _open_socket(gateway: AnyGateway, mark: int | None) -> socket.socket:
+    is_v6 = isinstance(gateway, Gateway6)
+    family = socket.AF_INET6 if is_v6 else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         if mark is not None:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-        local = gateway.local.packed
-        opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, local)
-        opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, _MULTICAST_HOPS)
+        if is_v6:
+            index = socket.if_nametoindex(gateway.device)
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, _MULTICAST_HOPS)
+        else:
+            local = gateway.local.packed
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, local)
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, _MULTICAST_HOPS)
         opened.bind((str(gateway.local), 0))
     except OSError:
         opened.close()

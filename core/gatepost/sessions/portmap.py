@@ -1,5 +1,7 @@
 """Keep one UDP port of a gateway mapped to ours, by whichever protocol the gateway speaks.
 
+For IPv6 nothing is mapped: there a port of the gateway's firewall is kept open.
+
     probe ─> ask NAT-PMP, else PCP, else UPnP ─┬─ granted ─> keep: check, renew ─┐
       ^                                        └─ refused by all ─> rest         │
       └────────── rested, restarted, address changed, mapping lost <─────────────┘
@@ -19,10 +21,12 @@ from collections.abc import Callable, Generator
 from typing import Never
 
 from gatepost.errors import RefusedError, WireError
-from gatepost.model.gateway import Gateway
+from gatepost.model.gateway import AnyGateway, Gateway6
 from gatepost.model.netmap import Endpoint
 from gatepost.sessions.portmap_answers import Heard, News
-from gatepost.sessions.portmap_ask import Asker, Verdict
+from gatepost.sessions.portmap_ask import Asker
+from gatepost.sessions.portmap_pinholes import PinholeAsker
+from gatepost.sessions.portmap_questions import Verdict
 from gatepost.sessions.portmap_values import (
     Changed,
     HttpReply,
@@ -51,7 +55,7 @@ class PortMap:
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: AnyGateway,
         port: int,
         *,
         nonce: bytes,
@@ -63,7 +67,7 @@ class PortMap:
         self.mapping: Mapping | None = None
         self.has_looked = False  # at which protocols the gateway speaks
         self._now = now
-        self._ask = Asker(gateway, port, nonce, random_bytes, lambda: self._now, upnp)
+        self._ask = _asker(gateway, port, nonce, random_bytes, lambda: self._now, upnp=upnp)
         self._outputs: list[Output] = []
         self._look_wanted = False
         self._is_over = False
@@ -97,6 +101,11 @@ class PortMap:
         if isinstance(heard, natpmp.AddressAnswer | pcp.Announced):
             self._now = now
             self._step(News())
+
+    def on_news(self, now: float) -> None:
+        """Take it that the gateway has just begun, as it told by the other version of IP."""
+        self._now = now
+        self._step(News())
 
     def on_reply(self, number: int, reply: HttpReply | None, now: float) -> None:
         """Take the reply to a `Fetch`; None is none in time."""
@@ -215,7 +224,20 @@ class PortMap:
             yield until
 
 
-def _read(packet: bytes, source: Endpoint, gateway: Gateway) -> Heard | None:
+def _asker(
+    gateway: AnyGateway,
+    port: int,
+    nonce: bytes,
+    random_bytes: Callable[[int], bytes],
+    clock: Callable[[], float],
+    *,
+    upnp: bool,
+) -> Asker | PinholeAsker:
+    kind = PinholeAsker if isinstance(gateway, Gateway6) else Asker
+    return kind(gateway, port, nonce, random_bytes, clock, upnp)
+
+
+def _read(packet: bytes, source: Endpoint, gateway: AnyGateway) -> Heard | None:
     """Return what the gateway says. Others may only point to it, by an SSDP answer."""
     if packet[:4] == b"HTTP":
         return upnp.read_found(packet)

@@ -33,8 +33,9 @@ class Granted:
 
 @dataclass(slots=True)
 class Look:
-    """Which protocols answer at all."""
+    """Which of the protocols that are asked answer at all."""
 
+    protocols: frozenset[Protocol] = frozenset(Protocol)
     found: dict[upnp.Found, None] = field(default_factory=dict[upnp.Found, None])
     _spoken: set[Protocol] = field(default_factory=set[Protocol])
     _refusals: dict[Protocol, str] = field(default_factory=dict[Protocol, str])
@@ -55,7 +56,7 @@ class Look:
                 self.found[heard] = None
             case _:
                 pass
-        return len(self._spoken | self._refusals.keys()) == len(Protocol)
+        return self._spoken | self._refusals.keys() >= self.protocols
 
     def accept_first(self, heard: Heard) -> bool:
         """Take an answer; return whether it is one by any protocol."""
@@ -68,8 +69,9 @@ class Look:
         return False
 
     def seen(self) -> Seen:
+        asked_nat_pmp = Protocol.NAT_PMP in self.protocols
         return Seen(
-            nat_pmp=Protocol.NAT_PMP in self._spoken,
+            nat_pmp=Protocol.NAT_PMP in self._spoken if asked_nat_pmp else None,
             pcp=Protocol.PCP in self._spoken,
             upnp=Protocol.UPNP in self._spoken,
             refusals=self._refusals,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from gatepost.errors import RefusedError, WireError
-from gatepost.model.netmap import Endpoint
+from gatepost.model.netmap import Endpoint, IPAddress
 from gatepost.sessions.portmap_values import LIFETIME, HttpReply, HttpRequest, flaw_of
 from gatepost.wire.upnp import (
     CONNECTIONS,
@@ -41,7 +41,7 @@ Conversation = Generator[HttpRequest, HttpReply | None, "Grant"]
 Called = Generator[HttpRequest, HttpReply | None, Mapping[str, str]]
 
 
-class _FaultError(RefusedError):
+class FaultError(RefusedError):
     """A call was refused with this code."""
 
     def __init__(self, action: str, fault: Fault) -> None:
@@ -61,7 +61,7 @@ class Grant:
 class Wish:
     """UDP to `external` of the gateway shall come to `port` of `client`."""
 
-    client: IPv4Address
+    client: IPAddress
     port: int
     external: int
 
@@ -71,7 +71,7 @@ def open_port(
 ) -> Conversation:
     """Map a port by the first of the gateways found that does it."""
     reasons: list[str] = []
-    for gateway in _sorted(found):
+    for gateway in in_order(found):
         try:
             service = yield from _find_service(gateway)
             return (yield from renew_port(service, wish, random_bytes))
@@ -87,7 +87,7 @@ def renew_port(service: Service, wish: Wish, random_bytes: Callable[[int], bytes
         try:
             port = yield from _add(service, wish, port)
             break
-        except _FaultError as error:
+        except FaultError as error:
             if error.code not in _TAKEN or not left:
                 raise
             port = _random_port(random_bytes)
@@ -103,10 +103,10 @@ def check_port(grant: Grant, wish: Wish) -> Generator[HttpRequest, HttpReply | N
     if address != grant.external.address:
         return False
     try:
-        entry = yield from _call(
+        entry = yield from call(
             grant.service, "GetSpecificPortMappingEntry", _entry(grant.external.port)
         )
-    except _FaultError as error:
+    except FaultError as error:
         return error.code not in _NO_SUCH_ENTRY  # not every gateway can be asked
     return (entry.get("NewInternalClient"), entry.get("NewInternalPort")) == (
         str(wish.client),
@@ -120,13 +120,22 @@ def close_request(grant: Grant) -> HttpRequest:
     return HttpRequest(read_address(grant.service.control), action, body)
 
 
-def _find_service(gateway: Found) -> Generator[HttpRequest, HttpReply | None, Service]:
+def find_services(
+    gateway: Found, kinds: tuple[str, ...] = CONNECTIONS
+) -> Generator[HttpRequest, HttpReply | None, tuple[Service, ...]]:
+    """Return the services of these kinds that a gateway describes, one at least."""
     reply = yield HttpRequest(read_address(gateway.location))
     if reply is None or reply.status != _OK:
         raise RefusedError(f"no description at {gateway.location}")
-    services = read_description(reply.body, gateway.location)
+    services = read_description(reply.body, gateway.location, kinds)
     if not services:
-        raise RefusedError(f"{gateway.location} describes no service that maps ports")
+        what = "maps ports" if kinds == CONNECTIONS else "opens ports for IPv6"
+        raise RefusedError(f"{gateway.location} describes no service that {what}")
+    return services
+
+
+def _find_service(gateway: Found) -> Generator[HttpRequest, HttpReply | None, Service]:
+    services = yield from find_services(gateway)
     if len(services) == 1:
         return services[0]
     return (yield from _best(services[:MOST_SERVICES]))
@@ -145,7 +154,7 @@ def _best(services: Sequence[Service]) -> Generator[HttpRequest, HttpReply | Non
 
 def _rank(service: Service) -> Generator[HttpRequest, HttpReply | None, int]:
     try:
-        status = yield from _call(service, "GetStatusInfo", {})
+        status = yield from call(service, "GetStatusInfo", {})
     except (RefusedError, WireError):
         return 3
     if status.get("NewConnectionStatus") not in _CONNECTED:
@@ -161,7 +170,7 @@ def _add(service: Service, wish: Wish, port: int) -> Generator[HttpRequest, Http
     """Return the external port; ask for a mapping without end where there is no other."""
     try:
         return (yield from _add_for(service, wish, port, LIFETIME))
-    except _FaultError as error:
+    except FaultError as error:
         if error.code not in _PERMANENT_ONLY:
             raise
     return (yield from _add_for(service, wish, port, 0))
@@ -180,19 +189,19 @@ def _add_for(
     }
     if service.kind == CONNECTIONS[0]:  # of version 2: the gateway takes another port by itself
         try:
-            reply = yield from _call(service, "AddAnyPortMapping", arguments)
+            reply = yield from call(service, "AddAnyPortMapping", arguments)
             return _port(reply.get("NewReservedPort", ""))
-        except _FaultError as error:
+        except FaultError as error:
             if error.code not in _NO_SUCH_ACTION:
                 raise
-    yield from _call(service, "AddPortMapping", arguments)
+    yield from call(service, "AddPortMapping", arguments)
     return port
 
 
 def _external_address(
     service: Service,
 ) -> Generator[HttpRequest, HttpReply | None, IPv4Address]:
-    reply = yield from _call(service, "GetExternalIPAddress", {})
+    reply = yield from call(service, "GetExternalIPAddress", {})
     text = reply.get("NewExternalIPAddress", "")
     try:
         return IPv4Address(text)
@@ -200,15 +209,15 @@ def _external_address(
         raise RefusedError(f"{text[:40]!r} is not an external address") from None
 
 
-def _call(service: Service, action: str, arguments: Mapping[str, str]) -> Called:
-    """Return the results of a call; a fault is a `_FaultError`."""
+def call(service: Service, action: str, arguments: Mapping[str, str]) -> Called:
+    """Return the results of a call; a fault is a `FaultError`."""
     name, body = write_call(service.kind, action, arguments)
     reply = yield HttpRequest(read_address(service.control), name, body)
     if reply is None:
         raise RefusedError(f"{action} is not answered")
     answer = read_reply(reply.body, action)
     if isinstance(answer, Fault):
-        raise _FaultError(action, answer)
+        raise FaultError(action, answer)
     return answer
 
 
@@ -226,7 +235,7 @@ def _random_port(random_bytes: Callable[[int], bytes]) -> int:
     return LOWEST + int.from_bytes(random_bytes(4), "big") % ((1 << 16) - LOWEST)
 
 
-def _sorted(found: Sequence[Found]) -> list[Found]:
+def in_order(found: Sequence[Found]) -> list[Found]:
     """Return each location once, of several device versions the newest, always in one order."""
     by_location = {f.location: f for f in sorted(found, key=lambda f: f.name)}
     return sorted(by_location.values(), key=lambda f: f.location)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
-from gatepost.model.netmap import MESH_V4, Endpoint, IPAddress
+from gatepost.model.netmap import MESH_V4, MESH_V6, Endpoint, IPAddress
 from gatepost.wire.upnp import Address
 
 LIFETIME = 7200  # seconds wished for, RFC 6886 section 3.3
@@ -111,6 +111,16 @@ def flaw_of(address: IPAddress, port: int) -> str:
     if address.is_reserved or not 0 < port < 1 << 16:
         return f"the external address {address} port {port} does not exist"
     return ""
+
+
+def flaw_of_v6(address: IPAddress, port: int) -> str:
+    """Say the same of the address at which a gateway says that it lets IPv6 packets through."""
+    if not isinstance(address, IPv6Address):
+        return f"the external address {address} is not of IPv6"
+    unreachable = address.is_unspecified or address.is_loopback or address.is_multicast
+    if unreachable or address.is_link_local or address in MESH_V6:
+        return f"the external address {address} cannot be reached"
+    return "" if 0 < port < 1 << 16 else f"the external port {port} does not exist"
 
 
 def believed(lifetime: int) -> float:

@@ -4,6 +4,8 @@ It refuses external addresses that are private or for documentation, as all of
 the lab's are. So the router gets one more, 45.0.0.<site number>, which the
 internet knows. That is the address of the mappings; what leaves the site keeps
 the address it had, so only a mapping is reached at this one.
+
+For IPv6 it opens ports of the router's firewall, whose chain asks the daemon's.
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ port={http}
 enable_natpmp={natpmp}
 enable_upnp={upnp}
 secure_mode=yes
-upnp_table_name=miniupnpd
+upnp_table_name=router
 upnp_nat_table_name=miniupnpd
-upnp_forward_chain=forward
+upnp_forward_chain=opened
 upnp_nat_chain=prerouting
 upnp_nat_postrouting_chain=postrouting
 uuid=00000000-0000-0000-0000-{number:012}
@@ -41,10 +43,6 @@ allow 1024-65535 0.0.0.0/0 1024-65535
 """
 _CHAINS = """\
 table inet miniupnpd {
-	chain forward {
-		type filter hook forward priority -1;
-	}
-
 	chain prerouting {
 		type nat hook prerouting priority dstnat;
 	}
@@ -53,6 +51,12 @@ table inet miniupnpd {
 		type nat hook postrouting priority srcnat;
 	}
 }
+"""
+_OPENED = """\
+table inet router {
+	chain opened { }
+}
+insert rule inet router through jump opened
 """
 # One daemon speaks both on one port; a packet's first byte is the version of its protocol.
 _ONE_ONLY = """\
@@ -66,6 +70,17 @@ table inet one_protocol {{
 		udp sport 5351 @th,64,8 {version} drop
 	}}
 }}
+"""
+
+
+# By IPv6 it speaks PCP even where it is told to speak UPnP only.
+_UPNP_ONLY = """\
+table inet one_protocol {
+	chain asked {
+		type filter hook input priority 0;
+		udp dport 5351 drop
+	}
+}
 """
 
 
@@ -100,11 +115,15 @@ class Miniupnpd:
 
     def forget(self) -> None:
         """Lose all mappings, as a router without a memory does when it restarts."""
-        self.router.nft(f"flush table inet miniupnpd\n{_CHAINS}")
+        self.router.nft(f"flush table inet miniupnpd\nflush chain inet router opened\n{_CHAINS}")
 
     def mapped(self) -> str:
         """Return the rules of the mappings in force."""
         return self.router.run("nft", "list", "chain", "inet", "miniupnpd", "prerouting")
+
+    def opened(self) -> str:
+        """Return the rules of what is let through the firewall."""
+        return self.router.run("nft", "list", "chain", "inet", "router", "opened")
 
     def _listens(self) -> bool:
         ports = "sport = :5351 or sport = :1900"
@@ -121,9 +140,11 @@ def install_miniupnpd(
     public = IPv4Address("45.0.0.0") + site.number
     router.ip(f"address add {public}/32 dev wan0")
     topology.internet.ip(f"route add {public}/32 via {site.public_v4}")
-    router.nft(_CHAINS)
+    router.nft(_CHAINS + _OPENED)
     if len({"nat-pmp", "pcp"} & set(speaks)) == 1:
         router.nft(_ONE_ONLY.format(version=2 if "nat-pmp" in speaks else 0))
+    if set(speaks) == {"upnp"}:
+        router.nft(_UPNP_ONLY)
     daemon = Miniupnpd(router, public, _configuration(site, public, speaks))
     daemon.start()
     return daemon

@@ -17,14 +17,15 @@ lists its services, SOAP (XML in an HTTP POST) calls them.
     Envelope > Body > Fault > detail   > UPnPError > errorCode, errorDescription
 
 Whom to send it to and what to do with the answer: `sessions.portmap_upnp`.
-Source: UPnP Device Architecture 1.1 sections 1 to 3; WANIPConnection:2.
+Source: UPnP Device Architecture 1.1 sections 1 to 3 and annex A (IPv6);
+WANIPConnection:2; WANIPv6FirewallControl:1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urljoin, urlsplit
 from xml.sax.saxutils import escape
 
@@ -33,12 +34,16 @@ from gatepost.wire.xml_tree import read_xml
 
 SEARCH_PORT = 1900  # UDP
 GROUP = IPv4Address("239.255.255.250")
+GROUP_V6 = IPv6Address("ff02::c")
 GATEWAY_1 = "urn:schemas-upnp-org:device:InternetGatewayDevice:1"
 GATEWAY_2 = "urn:schemas-upnp-org:device:InternetGatewayDevice:2"
 CONNECTIONS = (  # services that map ports, the best first
     "urn:schemas-upnp-org:service:WANIPConnection:2",
     "urn:schemas-upnp-org:service:WANIPConnection:1",
     "urn:schemas-upnp-org:service:WANPPPConnection:1",
+)
+FIREWALLS = (  # services that let IPv6 packets through
+    "urn:schemas-upnp-org:service:WANIPv6FirewallControl:1",
 )
 LONGEST_ANSWER = 4096  # bytes of an answer to a search
 LONGEST_VALUE = 512  # characters of an argument or result
@@ -72,7 +77,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service that maps ports, and the URL at which it is called."""
+    """A service that maps or opens ports, and the URL at which it is called."""
 
     kind: str
     control: str
@@ -86,11 +91,12 @@ class Fault:
     text: str
 
 
-def write_search(target: str) -> bytes:
+def write_search(target: str, version: int = 4) -> bytes:
     """Return a search for devices of a kind; it goes to the group or straight to a gateway."""
+    group = f"{GROUP}" if version == 4 else f"[{GROUP_V6}]"  # noqa: PLR2004  # the version of IP
     return (
         "M-SEARCH * HTTP/1.1\r\n"
-        f"HOST: {GROUP}:{SEARCH_PORT}\r\n"
+        f"HOST: {group}:{SEARCH_PORT}\r\n"
         f"ST: {target}\r\n"
         'MAN: "ssdp:discover"\r\n'
         "MX: 2\r\n\r\n"
@@ -123,7 +129,7 @@ def read_address(url: str) -> Address:
     try:
         parts = urlsplit(url)
         port = 80 if parts.port is None else parts.port
-        IPv4Address(parts.hostname or "")
+        ip_address(parts.hostname or "")
     except ValueError as error:
         raise Malformed(f"the URL {url[:80]!r} does not name an address: {error}") from error
     if parts.scheme != "http" or not port:
@@ -132,8 +138,10 @@ def read_address(url: str) -> Address:
     return Address(port, f"{path}?{parts.query}" if parts.query else path)
 
 
-def read_description(document: bytes, location: str) -> tuple[Service, ...]:
-    """Return the services that map ports, the best kind first; raise `Malformed`.
+def read_description(
+    document: bytes, location: str, kinds: tuple[str, ...] = CONNECTIONS
+) -> tuple[Service, ...]:
+    """Return the services of these kinds, in the order of `kinds`; raise `Malformed`.
 
     `location` is where the document came from: control URLs may be relative to
     it, or to the `URLBase` that it gives.
@@ -143,9 +151,9 @@ def read_description(document: bytes, location: str) -> tuple[Service, ...]:
     found: list[Service] = []
     for service in root.all("service"):
         kind, control = service.child("serviceType"), service.child("controlURL")
-        if kind in CONNECTIONS and control:
+        if kind in kinds and control:
             found.append(Service(kind, _join(base, control)))
-    return tuple(sorted(found, key=lambda s: CONNECTIONS.index(s.kind)))
+    return tuple(sorted(found, key=lambda s: kinds.index(s.kind)))
 
 
 def write_call(service: str, action: str, arguments: Mapping[str, str]) -> tuple[str, bytes]:

@@ -42,7 +42,7 @@ class Box:
         self.mapping = PortMapping(
             port=PORT,
             secret=bytes(32),
-            gateways=lambda: self._attached.gateways,
+            gateways=lambda: (*self._attached.gateways, *self._attached.gateways_v6),
             on_change=self._on_change,
             random_bytes=secrets.token_bytes,
         )
@@ -60,6 +60,7 @@ class Box:
             "mapped": [[str(m.protocol), str(m.external)] for m in self.mapping.mappings()],
             "seen": None if seen is None else [seen.nat_pmp, seen.pcp, seen.upnp],
             "refusals": {str(p): r for p, r in seen.refusals.items()} if seen else {},
+            "opened": [[str(m.protocol), str(m.external)] for m in self.mapping.pinholes()],
             "changes": self.changes,
             "gateways": [str(g.address) for g in self._attached.gateways],
         }
@@ -84,7 +85,7 @@ async def _main(path: Path) -> None:
     box = Box(Netlink())
     await box.use(on=True)
     loop = asyncio.get_running_loop()
-    await loop.create_datagram_endpoint(Echo, ("0.0.0.0", PORT))
+    await loop.create_datagram_endpoint(Echo, ("::", PORT))  # and IPv4
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
@@ -55,6 +56,8 @@ def _facts(report: NetcheckDocument) -> list[tuple[str, str]]:
         ("HairPinning", _WORDS[report.hairpin]),
         ("PortMapping", _port_mapping(report.port_mapping)),
     ]
+    if report.port_mapping and report.port_mapping.pinholes is not None:
+        facts.append(("IPv6Pinhole", _pinholes(report.port_mapping)))
     if report.captive_portal is not None:
         facts.append(("CaptivePortal", _WORDS[report.captive_portal]))
     facts.append(("Nearest DERP", _nearest(report)))
@@ -75,8 +78,18 @@ def _port_mapping(found: PortMappingDocument | None) -> str:
     text = ", ".join(name for name, is_spoken in spoken if is_spoken) or "none"
     if found.mapped:
         return f"{text} ({', '.join(found.mapped)})"
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in found.refusals.items())
-    return f"{text} ({reasons})" if reasons else text
+    return f"{text} ({_reasons(found.refusals)})" if found.refusals else text
+
+
+def _pinholes(found: PortMappingDocument) -> str:
+    """Return what the router's firewall for IPv6 lets in, or why it does not."""
+    if found.pinholes:
+        return ", ".join(found.pinholes)
+    return f"none ({_reasons(found.pinhole_refusals)})" if found.pinhole_refusals else "none"
+
+
+def _reasons(refusals: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in refusals.items())
 
 
 def _nearest(report: NetcheckDocument) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import platform
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
@@ -24,6 +21,7 @@ from gatepost.daemon.in_force import InForce
 from gatepost.daemon.inputs import Inputs
 from gatepost.daemon.login import LoginRequest
 from gatepost.daemon.ping import Means, PingQuestion, find_target, ping_peer
+from gatepost.daemon.plugin_words import PluginWords, read_words
 from gatepost.daemon.providers import Providers
 from gatepost.daemon.reconciler import Reconciler
 from gatepost.daemon.return_path import check_return_path, read_host
@@ -103,7 +101,7 @@ class LocalNode:
     patience: float = 2.0  # seconds that a status waits for WireGuard
     relay: Callable[[], RelayState | None] = lambda: None
     relay_outcomes: Callable[[NodePublic], Mapping[NodePublic | None, Outcome]] = lambda _: {}
-    _explained: dict[str, str] = field(default_factory=dict[str, str])
+    _words: dict[str, PluginWords] = field(default_factory=dict[str, PluginWords])
 
     async def version(self) -> VersionDocument:
         return VersionDocument(
@@ -239,10 +237,11 @@ class LocalNode:
         info = self.in_force.plugins.info().get(name)
         errors = [n.text for n in self.notices() if n.text.startswith(f"{name}: ")]
         if info is None:
+            words = self._read_words(self.in_force.point(name))
             return PluginDocument(
                 name=name,
-                title=name.replace("-", " ").capitalize(),
-                summary=self._summary(self.in_force.point(name)),
+                title=words.title or name.replace("-", " ").capitalize(),
+                summary=words.summary,
                 enabled=name in self.in_force.box.enabled,
                 error="; ".join(errors),
             )
@@ -258,10 +257,10 @@ class LocalNode:
             fields=fields,
         )
 
-    def _summary(self, point: EntryPoint) -> str:
-        if point.value not in self._explained:
-            self._explained[point.value] = read_summary(point.module)
-        return self._explained[point.value]
+    def _read_words(self, point: EntryPoint) -> PluginWords:
+        if point.value not in self._words:
+            self._words[point.value] = read_words(point.module)
+        return self._words[point.value]
 
     # --- the network ------------------------------------------------------------------
     async def ping(
@@ -373,15 +372,3 @@ class LocalNode:
 
     async def remove_provider(self, name: str) -> None:
         await self.exit_providers.remove(name)
-
-
-def read_summary(module: str) -> str:
-    """Return the first line of a module's docstring without running it; "" if there is none."""
-    try:
-        spec = find_spec(module)
-    except ImportError:
-        return ""
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return ""
-    text = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes())) or ""
-    return text.partition("\n")[0]

@@ -68,7 +68,7 @@ class Settings:
 @hookimpl
 def describe() -> PluginInfo:
     return PluginInfo(
-        title="Names for the LAN",
+        title="LAN DNS",
         summary="Answers hosts of the LAN that ask this box for names.",
         settings=Settings,
     )

@@ -49,7 +49,7 @@ class Settings:
 @hookimpl
 def describe() -> PluginInfo:
     return PluginInfo(
-        title="Reflector",
+        title="mDNS and SSDP reflector",
         summary="Lets hosts of chosen sites find each other's services (mDNS and SSDP).",
         settings=Settings,
     )

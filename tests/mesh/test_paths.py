@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from gatepost.model.status import Status
+from gatepost.testing.lab_boxes import wait_for
 from gatepost.testing.lab_mesh import Lab
-from gatepost.testing.lab_proof import await_pairs, ping_pairs
+from gatepost.testing.lab_proof import await_pairs, ping_pairs, transfer
+from gatepost.testing.netns import patient
+from gatepost.testing.topology import Site
 
 pytestmark = [pytest.mark.root, pytest.mark.mesh]
 
@@ -41,3 +45,110 @@ def test_with_udp_back_the_path_is_direct_again(lab: Lab) -> None:
     lab.boxes["b"].await_status(lambda s: uses(s, "box-c", "direct"), "direct path", 60)
 
     assert [pair for pair in ping_pairs(lab.sites, count=3) if not pair.works] == []
+
+
+# --- an uplink of 1,280 octets that says nothing ---------------------------------------------
+
+NARROW = 1280  # octets of a packet
+MUTE = """
+table inet mute { chain out { type filter hook output priority 0;
+icmp type destination-unreachable drop
+icmpv6 type packet-too-big drop
+}
+}"""
+# Counts what comes of the datagrams of so many octets, and says how many at the end.
+HEAR = """
+import socket, sys
+with socket.socket({4: 2, 6: 10}[int(sys.argv[2])], 2) as here:
+    here.bind((sys.argv[1], 5202)); here.settimeout(float(sys.argv[3])); print("up", flush=True)
+    found = set()
+    try:
+        while len(found) < 20: found.add(here.recv(4096))
+    except TimeoutError: pass
+    print(len([f for f in found if len(f) == 1200]))
+"""
+SAY = """
+import socket, sys, time
+with socket.socket({4: 2, 6: 10}[int(sys.argv[2])], 2) as there:
+    for n in range(20): there.sendto(bytes([n]) * 1200, (sys.argv[1], 5202)); time.sleep(0.01)
+"""
+
+
+def narrow_both(lab: Lab) -> None:
+    """Let the line between site b's router and the internet carry at most so long packets."""
+    site = lab.topology.site("b")
+    site.routers[0][0].ip(f"link set wan0 mtu {NARROW}")
+    lab.topology.internet.ip(f"link set site-{site.number} mtu {NARROW}")
+
+
+@pytest.fixture
+def quiet(lab: Lab) -> Iterator[Lab]:
+    """Have nobody who says that a packet is too long, and make the uplink wide again."""
+    site = lab.topology.site("b")
+    router, internet = site.routers[0][0], lab.topology.internet
+    for machine in (router, internet):
+        machine.nft(MUTE)
+    yield lab
+    router.ip("link set wan0 mtu 1500")
+    internet.ip(f"link set site-{site.number} mtu 1500")
+    for machine in (router, internet):
+        machine.run("nft", "delete", "table", "inet", "mute")
+
+
+def start_again(lab: Lab) -> None:
+    """Start the daemons of b and c: paths in use are measured then, and else once a minute."""
+    for name in ("b", "c"):
+        lab.boxes[name].daemon.signal("TERM")
+        lab.boxes[name].daemon.start()
+    for name in ("b", "c"):
+        lab.boxes[name].await_answer()
+
+
+def datagrams(source: Site, destination: Site, version: int) -> int:
+    """Send 20 datagrams of 1,200 octets from host to host, and return how many came."""
+    address = str(destination.host_v4 if version == 4 else destination.host_v6)
+    listener = destination.host.start(
+        "/usr/bin/python3", "-c", HEAR, address, str(version), "2", output=subprocess.PIPE
+    )
+    assert listener.stdout
+    first = listener.stdout.readline()
+    assert first == "up\n", first + listener.stdout.read()
+    source.host.run("/usr/bin/python3", "-c", SAY, address, str(version))
+    said, _ = listener.communicate(timeout=patient(10))
+    return int(said)
+
+
+def carries(lab: Lab) -> bool:
+    """Say whether hosts of b and c exchange long datagrams of both IP versions."""
+    ways = ((lab.topology.site(a), lab.topology.site(b)) for a, b in ("bc", "cb"))
+    return all(datagrams(a, b, v) >= 18 for a, b in ways for v in (4, 6))
+
+
+def test_a_narrow_uplink_carries_tcp_and_long_datagrams(quiet: Lab) -> None:
+    narrow_both(quiet)
+    start_again(quiet)
+    quiet.boxes["b"].await_status(lambda s: uses(s, "box-c", "direct"), "direct path", 60)
+
+    wait_for(lambda: carries(quiet) or None, seconds=30, otherwise=lambda: lost(quiet))
+    assert min(rates(quiet)) > 1.0  # Mbit/s: it does not stand still
+
+
+@pytest.mark.usefixtures("no_udp")
+def test_a_narrow_uplink_carries_tcp_and_long_datagrams_by_derp(quiet: Lab) -> None:
+    narrow_both(quiet)
+    await_pairs(quiet.sites, seconds=SWITCH)
+
+    wait_for(lambda: carries(quiet) or None, seconds=30, otherwise=lambda: lost(quiet))
+    assert min(rates(quiet)) > 1.0
+
+
+def rates(lab: Lab) -> tuple[float, float]:
+    """Send TCP between the hosts of b and c, by IPv4 and back by IPv6; return Mbit/s."""
+    one, other = lab.topology.site("b"), lab.topology.site("c")
+    forth = transfer(one.host, other.host, str(other.host_v4), seconds=2)
+    back = transfer(other.host, one.host, str(one.host_v6), seconds=2)
+    return forth.rate, back.rate
+
+
+def lost(lab: Lab) -> str:
+    return f"datagrams are lost:\n{lab.boxes['b'].daemon.tail()}"

@@ -249,6 +249,15 @@ def test_packets_are_called_small_only_after_their_size_was_looked_for(
     assert ("small-packets" in codes(replace(WELL, path=path))) == is_small
 
 
+@pytest.mark.parametrize(("mtu", "level"), [(1300, Level.INFO), (1200, Level.WARNING)])
+def test_a_path_that_the_box_cuts_packets_for_is_no_reason_for_a_warning(
+    mtu: int, level: Level
+) -> None:
+    (finding,) = explain_path(replace(WELL, path=replace(DIRECT, mtu=mtu, sized=5.0)))
+
+    assert (finding.code, finding.level) == ("small-packets", level)
+
+
 def test_pings_that_arrived_while_the_path_was_good_say_nothing_about_now() -> None:
     path = replace(BY_DERP, heard_pings=9, ping_heard=60.0)
 
@@ -297,7 +306,7 @@ def test_what_stops_everything_is_an_error_and_what_could_be_better_is_not() -> 
     levels = {f.code: f.level for c in CASES.values() for f in explain_path(c.evidence)}
 
     assert {code for code, level in levels.items() if level is Level.INFO} == {
-        *("policy-denies", "not-tried", "port-mapping-off", "no-peer-relay")
+        *("policy-denies", "not-tried", "port-mapping-off", "no-peer-relay", "small-packets")
     }
     assert levels["peer-offline"] is Level.ERROR
     assert levels["both-nats-hard"] is Level.WARNING

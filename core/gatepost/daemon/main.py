@@ -56,6 +56,7 @@ from gatepost.linux.frr_wanted import RoutingDaemons, read_routing
 from gatepost.linux.held import HeldAddresses
 from gatepost.linux.interfaces import read_attachment
 from gatepost.linux.memory import keep_little_free
+from gatepost.linux.narrow_paths import NarrowPaths
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.relay_forwarder import KernelForwarder
 from gatepost.linux.routes import Routes
@@ -142,7 +143,7 @@ async def build(options: Options, stack: AsyncExitStack) -> tuple[Node, LocalNod
     tell = lambda: control.announce()  # noqa: PLW0108, E731  # not made yet
     carriers = Carriers(
         lambda key: make_pair(
-            key, me, wireguard, surroundings, tell, relaying.attach_to, relay_use.attach_to
+            netlink, key, me, wireguard, surroundings, tell, relaying.attach_to, relay_use.attach_to
         )
     )
     stack.push_async_callback(carriers.close)
@@ -299,7 +300,7 @@ def make_port_mapping(
     return PortMapping(
         port=port,
         secret=me.disco.raw,
-        gateways=surroundings.all_gateways,
+        gateways=surroundings.gateways,
         on_change=on_change,
         random_bytes=secrets.token_bytes,
         mark=MARK,
@@ -332,6 +333,7 @@ async def make_relay_use(
 
 
 def make_pair(
+    netlink: Netlink,
     key: NodePrivate,
     me: Myself,
     wireguard: WireGuard,
@@ -351,6 +353,7 @@ def make_pair(
         on_change=on_change,
         port=me.port,
         hold=HeldAddresses(me.port).hold,
+        narrow=NarrowPaths(netlink).apply,
     )
     for each in attach:
         each(paths)

@@ -306,10 +306,10 @@ class StandIns:
 
 
 async def find_course(
-    netlink: Netlink, server: IPAddress, links: Mapping[int, Link]
+    netlink: Netlink, server: IPAddress, links: Mapping[int, Link], mark: int = MARK
 ) -> Course | None:
-    """Ask the kernel how it reaches a relay; None when that is this machine."""
-    messages = await netlink.ask(rtnetlink.get_route_to(server, MARK))
+    """Ask the kernel how packets with `mark` reach an address; None when that is this machine."""
+    messages = await netlink.ask(rtnetlink.get_route_to(server, mark))
     for message in messages:
         route = RoutingMessage(message)
         link = links.get(route.number("RTA_OIF") or 0)

@@ -21,6 +21,9 @@ RULE_PRIORITIES = range(5200, 5300)
 EXIT_TABLE = 54  # where packets for the internet go when an exit node is used
 PROVIDER_TABLE = 55  # where packets from the mesh for the internet go when a provider carries them
 STAND_IN_TABLE = 53  # routes of what stands for places at peer relays
+NARROW_TABLE = 56  # routes of WireGuard's packets to addresses that lose whole ones
+NARROW_PRIORITY = 5255  # WireGuard's packets look into that table first
+NARROW_MTU = 1280  # octets outside of the tunnel, that every path carries (RFC 8200, 5)
 STAND_IN_PRIORITY = 5260  # what goes there looks into that table
 ANSWER_PRIORITY = 5265  # answers to who came from elsewhere look into the main table first
 MESH_PRIORITY = 5270  # what does not carry our mark looks into our table before the main one
@@ -42,9 +45,17 @@ NFT_TABLE = "gatepost"  # family inet: packet filter, forwarding, masquerade
 NFT_GUARD_TABLE = "gatepost-guard"  # family inet: lets nothing out beside an exit node
 NFT_PROVIDER_TABLE = "gatepost-provider"  # family inet: lets exits out through a provider only
 NFT_HELD_TABLE = "gatepost-held"  # family inet: packets kept from WireGuard; seldom there
+NFT_NARROW_TABLE = "gatepost-narrow"  # family inet: small TCP to narrow peers; seldom there
 NFT_PATH_TABLE = "gatepost-path"  # family inet: disco and STUN steering
 NFT_TABLES = frozenset(
-    {NFT_TABLE, NFT_GUARD_TABLE, NFT_PROVIDER_TABLE, NFT_HELD_TABLE, NFT_PATH_TABLE}
+    {
+        NFT_TABLE,
+        NFT_GUARD_TABLE,
+        NFT_PROVIDER_TABLE,
+        NFT_HELD_TABLE,
+        NFT_NARROW_TABLE,
+        NFT_PATH_TABLE,
+    }
 )
 SYSCTL_DIRECTORY = "gatepost"  # name of our file in sysctl.d, if any
 

@@ -37,6 +37,7 @@ from gatepost.net.path_ports import (
 from gatepost.net.paths_held import Held, HoldAddresses, hold_nothing
 from gatepost.net.paths_info import make_info, make_ping_result, read_facts
 from gatepost.net.paths_mover import Mover
+from gatepost.net.paths_narrow import NarrowAddresses, Narrowed, narrow_nothing
 from gatepost.net.paths_own import OwnAddresses
 from gatepost.net.paths_proxy import ProxyAddresses, is_wireguard
 from gatepost.net.paths_radio import Listener, Radio
@@ -52,6 +53,7 @@ from gatepost.sessions.paths_outputs import (
     Carry,
     Hold,
     Moved,
+    Narrow,
     Refresh,
     RelayPath,
     SeekRelay,
@@ -71,9 +73,9 @@ class PathService:
     """One node's paths. To be made and used on one running loop.
 
     `disco` is the one that the coordination server was told. `addresses` returns this machine's own
-    addresses whenever it is asked. `on_change` is called when `endpoints` or
-    `home` changed and the coordination server should be told; it may not wait.
-    `port` is WireGuard's. `hold` brings what comes to it from some addresses to us.
+    addresses whenever it is asked. `on_change` is called when `endpoints` or `home` changed and the
+    server should be told; it may not wait. `port` is WireGuard's. `hold` brings what comes
+    to it from some addresses to us, `narrow` lets it send only short packets to some.
     """
 
     def __init__(  # noqa: PLR0913  # what it uses, by name
@@ -86,6 +88,7 @@ class PathService:
         on_change: Callable[[], None],
         port: int = WIREGUARD_PORT,
         hold: HoldAddresses = hold_nothing,
+        narrow: NarrowAddresses = narrow_nothing,
         clock: Callable[[], float] = time.monotonic,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
@@ -120,7 +123,7 @@ class PathService:
             on_handshake=lambda key: self._tsmp.advertise(key),  # noqa: PLW0108  # made below
         )
         self._tsmp = Tsmp(DEVICE, disco.public, on_key=self._on_disco_key, clock=clock)
-        self._held = Held(hold)
+        self._held, self._narrowed = Held(hold), Narrowed(narrow)
         self._own = OwnAddresses(addresses, port)
         self._stun = StunClient(self._radio.send_udp, clock, random_bytes)
         self._survey = Survey(
@@ -152,12 +155,14 @@ class PathService:
                 group.create_task(self._mover.read_counters())
                 group.create_task(self._survey.run())
                 group.create_task(self._held.run())
+                group.create_task(self._narrowed.run())
 
     def set_netmap(self, netmap: NetMap | None) -> None:
         """Take the peers and relays of a new netmap; None is nobody."""
         peers = netmap.peers if netmap else ()
         regions = netmap.derp if netmap else ()
         self._tsmp.set_peers(peers)
+        self._narrowed.set_peers(peers)
         self._session.set_peers(map(read_facts, peers), self._clock())
         self._proxies.keep(p.key for p in peers)
         self._mover.adopt()
@@ -294,13 +299,8 @@ class PathService:
     async def netcheck(self) -> NetcheckDocument:
         """Look at everything anew, at most 9 seconds: STUN, HTTP where it fails, a portal."""
         report, portal = await self._survey.examine()
-        return make_netcheck(
-            report,
-            self._survey.regions,
-            home=self.home,
-            portal=portal,
-            own=self._own.local_addresses(),
-        )
+        own = self._own.local_addresses()
+        return make_netcheck(report, self._survey.regions, home=self.home, portal=portal, own=own)
 
     # --- what happens ------------------------------------------------------------------
 
@@ -347,15 +347,20 @@ class PathService:
                     self._relays.on_moved(output.peer, endpoint)
                 case Hold(peer, endpoint):
                     self._held.hold(peer, endpoint)
+                case Narrow(peer, endpoint):
+                    self._narrowed.narrow(peer, endpoint)
                 case SeekRelay():
                     self._relays.seek(output)
                 case Answered():
-                    waiting = self._waiting.pop(output.transaction, None)
-                    if waiting and not waiting.done():
-                        waiting.set_result(output)
+                    self._on_answered(output)
                 case Refresh():
                     self._survey.hurry()
         self._alarm.set(self._session.next_timer() if self._radio.is_open else None)
+
+    def _on_answered(self, answer: Answered) -> None:
+        waiting = self._waiting.pop(answer.transaction, None)
+        if waiting and not waiting.done():
+            waiting.set_result(answer)
 
     def _send(self, sending: Send) -> None:
         """Send, and keep what went wrong; a probe of the path's size may well be too long."""

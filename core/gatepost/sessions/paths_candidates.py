@@ -11,6 +11,7 @@ from gatepost.model.owned import RELAY_NETWORK, RELAY_NETWORK_V6, RELAY_PORT
 from gatepost.sessions.paths_numbers import CANDIDATES, RELAYS
 from gatepost.sessions.paths_outputs import ByRelay, ByUdp, Local, RelayPath
 from gatepost.sessions.paths_report import Origin, Try, age
+from gatepost.sessions.paths_sizes import whole_packet
 
 _NEVER = float("-inf")
 
@@ -33,6 +34,7 @@ class Candidate:
     local: Local | None = None  # where the last answer arrived
     sizes: dict[int, float] = field(default_factory=dict[int, float])  # octets: when it came back
     sized: float = _NEVER  # when the sizes were last tried
+    is_narrow: bool = False  # whether it loses whole packets of the tunnel
     trouble: str = ""
 
     @property
@@ -52,6 +54,12 @@ class Candidate:
     def mtu(self) -> int:
         """The largest packet in octets, headers included, that came back; 0 is not measured."""
         return max(self.sizes, default=0)
+
+    def judge_size(self) -> None:
+        """Decide by the last sizes that were tried; without an answer to any it stays as it was."""
+        answers = [size for size, at in self.sizes.items() if at >= self.sized]
+        if answers:
+            self.is_narrow = max(answers) < whole_packet(self.endpoint.address.version)
 
     def report(self, now: float) -> Try:
         """Say what is known of it."""

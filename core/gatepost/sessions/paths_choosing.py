@@ -22,10 +22,11 @@ from gatepost.sessions.paths_numbers import (
     HEARTBEAT_RETRY,
     OWN_DOUBTED,
     SESSION_ACTIVE,
+    SIZING,
     TRUST,
     UPGRADE,
 )
-from gatepost.sessions.paths_outputs import ByDerp, Carry, Counters, Hold, Moved
+from gatepost.sessions.paths_outputs import ByDerp, Carry, Counters, Hold, Moved, Narrow
 from gatepost.sessions.paths_pings import Pending
 from gatepost.sessions.paths_report import Origin, Reason
 from gatepost.sessions.paths_standing import Standing
@@ -124,6 +125,8 @@ class Choosing(Standing):
         candidate.answers += 1
         if pending.size:  # a long packet's time on the wire is not the path's latency
             candidate.sizes[pending.size] = now
+            if candidate is self._best and candidate.is_narrow:
+                self._judge_size()
             return
         candidate.latency = latency
         best = self._best
@@ -154,8 +157,29 @@ class Choosing(Standing):
         self._move()
         if packet := self.handshake.waiting():
             self._carry(packet, now)
+        self._tell_size()
         if now - candidate.sized > UPGRADE:
-            self._asking.measure(candidate, now)
+            self._measure(candidate, now)
+
+    def _measure(self, best: Candidate, now: float) -> None:
+        """Try how long packets may be on the way in use."""
+        self._asking.measure(best, now)
+        self.size_at = now + SIZING + 3 * best.latency
+
+    def _judge_size(self) -> None:
+        """Look which of the sizes came through."""
+        self.size_at = _FOREVER
+        if self._best and self._best.relay is None:
+            self._best.judge_size()
+        self._tell_size()
+
+    def _tell_size(self) -> None:
+        """Say whether the address in use is narrow, if that is not known yet."""
+        best = self._best
+        narrow = best.endpoint if best and best.relay is None and best.is_narrow else None
+        if narrow != self.narrow:
+            self.narrow = narrow
+            self._node.out.append(Narrow(self.facts.key, narrow))
 
     def _believe(self, candidate: Candidate, now: float) -> None:
         """Use a way that no pong proves, for as long as the peer's WireGuard is heard by it."""
@@ -238,5 +262,6 @@ class Choosing(Standing):
         was_moved, self.in_doubt, self.doubt_at = self.in_doubt, False, _FOREVER
         if not was_moved:
             self._move()
+        self._tell_size()
         self._tries = 0
         self.seek_at = self.sought_since = now

@@ -139,6 +139,17 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Narrow:
+    """Whole packets of the tunnel do not reach the peer at `endpoint`, those of 1,280 octets do.
+
+    None: nothing is known against the address in use. Until another is said.
+    """
+
+    peer: NodePublic
+    endpoint: Endpoint | None
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """A ping that was asked for by `probe` came back; `latency` is the round trip in seconds."""
 
@@ -152,7 +163,7 @@ class Refresh:
     """Somebody was just told our addresses, and they are old: ask the STUN servers."""
 
 
-Output = Send | Carry | Moved | SeekRelay | Hold | Answered | Refresh
+Output = Send | Carry | Moved | SeekRelay | Hold | Narrow | Answered | Refresh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,6 +98,7 @@ class PeerPath(Choosing):
         self.trust_until = now + TRUST
         self.on_traffic(now)
         self._asking.ping(candidate, now)
+        self._measure(candidate, now)
 
     def on_traffic(self, now: float) -> None:
         """Note that WireGuard exchanged packets with the peer."""
@@ -207,15 +208,21 @@ class PeerPath(Choosing):
             return
         if now >= self.relay_ping_at:
             self._ping_relays(now)
-        if self._best and now >= self.heartbeat_at:
-            self._beat(self._best, now)
-        if now >= self.doubt_at:
-            self._doubt(now)
+        self._look_after(now)
         if not self._is_content():
             if now >= self.seek_at:
                 self._seek(now)
         elif now >= self.upgrade_at:
             self._look_for_better(now)
+
+    def _look_after(self, now: float) -> None:
+        """Do what is due for the way in use."""
+        if self._best and now >= self.heartbeat_at:
+            self._beat(self._best, now)
+        if now >= self.doubt_at:
+            self._doubt(now)
+        if now >= self.size_at:
+            self._judge_size()
 
     def probe(self, now: float, size: int = 0) -> bytes:
         """Ping the peer by the path in use for somebody who waits; return the transaction."""
@@ -228,7 +235,7 @@ class PeerPath(Choosing):
     def _rest(self) -> None:
         """Let nothing be due that was due while there was traffic, or it would be due for ever."""
         self.heartbeat_at = self.seek_at = self.upgrade_at = float("inf")
-        self.relay_ping_at = self.doubt_at = float("inf")
+        self.relay_ping_at = self.doubt_at = self.size_at = float("inf")
 
     def _seek(self, now: float) -> None:
         """Ping every address, and ask the peer by DERP to do the same towards us."""
@@ -258,7 +265,7 @@ class PeerPath(Choosing):
     def _look_for_better(self, now: float) -> None:
         self.upgrade_at = now + UPGRADE
         if self._best:
-            self._asking.measure(self._best, now)
+            self._measure(self._best, now)
         if self._best and self._best.latency > GOOD_ENOUGH:
             for candidate in self._candidates:
                 self._asking.ping_if_due(candidate, now, PING_INTERVAL)

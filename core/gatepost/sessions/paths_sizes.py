@@ -12,6 +12,7 @@ Sizes are of whole IP packets. Source: protocol document 2.2.
 from __future__ import annotations
 
 from gatepost.model.keys import LENGTH as KEY_LENGTH
+from gatepost.model.owned import MTU
 from gatepost.sessions.paths_outputs import ByRelay, ByUdp
 from gatepost.wire.box import OVERHEAD
 from gatepost.wire.disco import HEADER_LENGTH
@@ -20,7 +21,13 @@ from gatepost.wire.disco_fields import TRANSACTION_LENGTH
 _IP = {4: 20, 6: 40}
 _UDP = 8
 _GENEVE = 8
+_WIREGUARD = 32  # octets: type, receiver, counter, and the tag behind the packet
 _PING = HEADER_LENGTH + OVERHEAD + 2 + TRANSACTION_LENGTH + KEY_LENGTH
+
+
+def whole_packet(version: int) -> int:
+    """Return the octets outside of the tunnel of the longest packet inside it."""
+    return _IP[version] + _UDP + _WIREGUARD + MTU
 
 
 def padding_for(size: int, way: ByUdp | ByRelay) -> int:

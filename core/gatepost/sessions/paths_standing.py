@@ -68,8 +68,10 @@ class Standing:
         "heartbeat_at",
         "held",
         "in_doubt",
+        "narrow",
         "relay_ping_at",
         "seek_at",
+        "size_at",
         "sought_since",
         "trust_until",
         "upgrade_at",
@@ -95,11 +97,12 @@ class Standing:
         self.handshake = Handshake()
         self.active_until = self.trust_until = self.watched_until = self.derp_at = never
         self.heartbeat_at = self.seek_at = self.upgrade_at = never
-        self.relay_ping_at = self.doubt_at = float("inf")
+        self.relay_ping_at = self.doubt_at = self.size_at = float("inf")
         self.sought_since = never  # when there was last a reason to look for another way
         self.counted_at = never  # when WireGuard was last seen receiving by the path in use
         self.in_doubt = False
         self.held: Endpoint | None = None  # from where packets come to us, not to WireGuard
+        self.narrow: Endpoint | None = None  # the address in use, if it loses whole packets
         self.derp_region = 0  # the region the peer last wrote from, 0 is unknown
         self.derp_latency: float | None = None
 
@@ -173,7 +176,7 @@ class Standing:
         times = [self.trust_until] if self._best else []
         wanted = [self.relay_ping_at]
         if self._best:
-            wanted += [self.heartbeat_at, self.doubt_at]
+            wanted += [self.heartbeat_at, self.doubt_at, self.size_at]
         if self._is_content():
             wanted.append(self.upgrade_at)
         else:

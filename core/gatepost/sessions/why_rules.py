@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from gatepost.model.owned import NARROW_MTU
 from gatepost.model.resource import Level
 from gatepost.sessions.paths_numbers import WIRE_SIZES
 from gatepost.sessions.paths_outputs import ByUdp
+from gatepost.sessions.paths_sizes import whole_packet
 from gatepost.sessions.why_evidence import Evidence, Finding
 
 WRONG_CLOCK = 60.0  # seconds; certificates and handshakes begin to fail at about that
@@ -12,8 +14,6 @@ SIZING = 2.0  # seconds for packets of all sizes to come back
 LIVELY = 60.0  # seconds in which a path that changes often is counted
 FLAPPING = 4  # changes in that time
 HANDSHAKE_OLD = 185.0  # seconds; WireGuard makes a new session after 180
-TUNNEL_PACKET = 1280  # octets: the smallest that IPv6 allows, and the mesh's own
-_OUTER = {4: 60, 6: 80}  # octets that WireGuard, UDP and IP put around it
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0  # seconds
 
 
@@ -192,14 +192,29 @@ def policy_denies(evidence: Evidence) -> Finding | None:
     )
 
 
+_LET_THROUGH = (
+    "Raise the MTU of the link in between (PPPoE, another VPN), or let ICMP"
+    ' "fragmentation needed" and "packet too big" through the firewalls.'
+)
+
+
 def small_packets(evidence: Evidence) -> Finding | None:
     """Look whether whole tunnel packets fit the path."""
     path = evidence.path
     if not isinstance(path.way, ByUdp) or path.sized is None or path.sized < SIZING:
         return None
-    needed = TUNNEL_PACKET + _OUTER[path.way.endpoint.address.version]
+    needed = whole_packet(path.way.endpoint.address.version)
     if path.mtu >= needed:
         return None
+    if path.mtu >= NARROW_MTU:
+        return Finding(
+            code="small-packets",
+            text=f"The largest packets that came back had {path.mtu} octets, but those of the"
+            f" tunnel have up to {needed}: this box cuts longer ones, which costs time. Clients"
+            " that are no Gatepost box do not.",
+            fix=_LET_THROUGH,
+            level=Level.INFO,
+        )
     largest = (
         f"The largest packets that came back had {path.mtu} octets"
         if path.mtu
@@ -209,8 +224,7 @@ def small_packets(evidence: Evidence) -> Finding | None:
         code="small-packets",
         text=f"{largest}, but those of the tunnel have up to {needed}: small requests work,"
         " transfers hang.",
-        fix="Raise the MTU of the link in between (PPPoE, another VPN), or let ICMP"
-        ' "fragmentation needed" and "packet too big" through the firewalls.',
+        fix=_LET_THROUGH,
     )
 
 

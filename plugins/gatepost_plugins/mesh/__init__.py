@@ -136,9 +136,16 @@ def _holds(outer: IPNetwork, inner: IPNetwork) -> bool:
 def _rules() -> Iterator[Item]:
     """Look into our table first, except for our own encrypted packets and control connections.
 
-    Nor for answers to who came beside the mesh, as long as the main table knows a way.
+    Nor for answers to who came beside the mesh, as long as the main table knows a way. Encrypted
+    packets look first whether they must be cut to reach a peer (`linux.narrow_paths`).
     """
     for family in (4, 6):
+        yield Rule(
+            family=family,
+            priority=owned.NARROW_PRIORITY,
+            table=owned.NARROW_TABLE,
+            mark=owned.MARK,
+        )
         yield Rule(
             family=family,
             priority=owned.ANSWER_PRIORITY,

@@ -245,9 +245,7 @@ def own_probes(netlink: Netlink, surroundings: Surroundings) -> tuple[Probe, ...
         OneQuestionProbe(WatchLocalNetworks, surroundings.look_at_networks),
         OneQuestionProbe(WatchLinks, surroundings.look_at_links),
         OneQuestionProbe(WatchFirewalls, lambda: other_firewalls(netlink)),
-        OneQuestionProbe(
-            WatchRouting, lambda: asyncio.to_thread(read_routing, time.monotonic())
-        ),
+        OneQuestionProbe(WatchRouting, lambda: asyncio.to_thread(read_routing, time.monotonic())),
         FactsProbe(FACTS),
     )
 
@@ -300,7 +298,7 @@ def make_port_mapping(
     return PortMapping(
         port=port,
         secret=me.disco.raw,
-        gateways=surroundings.gateways,
+        gateways=surroundings.all_gateways,
         on_change=on_change,
         random_bytes=secrets.token_bytes,
         mark=MARK,

@@ -37,16 +37,18 @@ async def dial(
     mark: int | None = None,
     seconds: float = 10.0,
     addresses: Sequence[str] = (),
+    source: str = "",
 ) -> socket.socket:
     """Connect to a TCP port and return the non-blocking socket.
 
-    `addresses`, if any, are tried in place of what the name resolves to.
+    `addresses`, if any, are tried in place of what the name resolves to;
+    `source`, if given, is our own address on the connection.
     Raises UnreachableError with the reason of the last try.
     """
     try:
         async with asyncio.timeout(seconds):
             found = await _resolve(addresses or (host,), port)
-            return await _race(found, mark)
+            return await _race(found, mark, source)
     except TimeoutError as error:
         raise UnreachableError(f"{host} port {port} did not answer in {seconds:g} s") from error
     except OSError as error:
@@ -65,7 +67,7 @@ async def _resolve(hosts: Sequence[str], port: int) -> list[AddressInfo]:
     return [address for address in turns if address is not None]
 
 
-async def _race(found: list[AddressInfo], mark: int | None) -> socket.socket:
+async def _race(found: list[AddressInfo], mark: int | None, source: str) -> socket.socket:
     """Start the tries one after the other and return the first socket that connects."""
     waiting = list(found)
     running: set[asyncio.Task[socket.socket]] = set()
@@ -74,7 +76,7 @@ async def _race(found: list[AddressInfo], mark: int | None) -> socket.socket:
     try:
         while waiting or running:
             if waiting:
-                running.add(loop.create_task(_connect(waiting.pop(0), mark), name="dial"))
+                running.add(loop.create_task(_connect(waiting.pop(0), mark, source), name="dial"))
             done, running = await asyncio.wait(
                 running,
                 timeout=HEAD_START if waiting else None,
@@ -98,7 +100,7 @@ async def _give_up(running: set[asyncio.Task[socket.socket]]) -> None:
             (await task).close()
 
 
-async def _connect(info: AddressInfo, mark: int | None) -> socket.socket:
+async def _connect(info: AddressInfo, mark: int | None, source: str) -> socket.socket:
     family, kind, protocol, _, address = info
     sock = socket.socket(family, kind, protocol)
     try:
@@ -107,6 +109,8 @@ async def _connect(info: AddressInfo, mark: int | None) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
         if mark is not None:
             sock.setsockopt(socket.SOL_SOCKET, _SO_MARK, mark)
+        if source:
+            sock.bind((source, 0))
         await asyncio.get_running_loop().sock_connect(sock, address)
     except BaseException:
         sock.close()

@@ -60,6 +60,10 @@ def test_killing_the_daemon_spares_wireguard() -> None:
     assert "KillMode=process" in (UNITS / "gatepostd.service").read_text().splitlines()
 
 
+def test_the_node_is_back_before_official_peers_give_its_path_up() -> None:
+    assert "RestartSec=1" in (UNITS / "gatepostd.service").read_text().splitlines()
+
+
 @pytest.mark.parametrize("unit", ["gatepostd", "gatepost-coordination", "gatepost-derp"])
 def test_the_daemons_are_watched(unit: str) -> None:
     lines = (UNITS / f"{unit}.service").read_text().splitlines()

@@ -10,19 +10,22 @@ from collections.abc import Iterator
 
 import pytest
 
+from gatepost.model.owned import ROUTE_PROTOCOL
 from gatepost.model.routing import DIRECTORY
+from gatepost.model.status import PluginRequest
 from gatepost.testing.lab_boxes import Box, Program, wait_for
 from gatepost.testing.lab_lan import Office, make_office
 from gatepost.testing.lab_mesh import Lab, ground, start
-from gatepost.testing.netns import Machine, patient
+from gatepost.testing.netns import Machine
 from gatepost.testing.scene_lab import await_answer, turn_on
 from gatepost.testing.topology import Nat
 
 pytestmark = [pytest.mark.root, pytest.mark.mesh, pytest.mark.timeout(180)]
 
 FRR = "/usr/lib/frr"
+LEARNT = ["10.20.0.0/14"]
 SECONDS = 30.0  # until routers have talked about a change
-PASSWORD = r"""a!#b"$;\'%"""
+AGREED = r"""a!#b"$;\'%"""
 COMMON = "no zebra nexthop kernel enable\n"
 ROUTER_BGP = """\
 frr defaults traditional
@@ -52,29 +55,36 @@ router ospf
 @pytest.fixture(scope="module")
 def lab() -> Iterator[tuple[Lab, Office]]:
     with ground({"a": Nat.NONE, "b": Nat.NONE}) as lab:
-        office = make_office(lab, lab.sites[1])
-        config = ROUTER_BGP.format(
-            box=lab.sites[1].lan_v4[1], password=PASSWORD, deep=office.deep_v4
-        )
-        run_router(office.gate, bgpd=config)
+        site = lab.sites[1]
+        office = make_office(lab, site)
+        bgp = ROUTER_BGP.format(box=site.lan_v4[1], password=AGREED, deep=office.deep_v4)
+        run_router(office.gate, bgpd=bgp, ospfd=ROUTER_OSPF)
         start(lab)
         lab.join(lab.boxes)
         lab.await_mesh()
+        driver_of(lab).start()
         yield lab, office
 
 
+def driver_of(lab: Lab) -> Program:
+    box = lab.boxes["b"]
+    log = box.directory / "gatepost-frr.log"
+    return Program(box.site.box, "gatepost-frr", ("--directory", str(DIRECTORY)), log)
+
+
 @pytest.fixture
-def frr(lab: tuple[Lab, Office]) -> Iterator[Program]:
-    box = lab[0].boxes["b"]
-    program = Program(
-        box.site.box,
-        "gatepost-frr",
-        ("--directory", str(DIRECTORY)),
-        box.directory / "gatepost-frr.log",
-    )
-    program.start()
-    yield program
-    program.signal("TERM")
+def bgp(lab: tuple[Lab, Office]) -> Box:
+    """Let box b trade routes with the router, and let the server agree."""
+    running, office = lab
+    box = running.boxes["b"]
+    secret = running.directory / "password"
+    secret.write_text(AGREED + "\n")
+    turn_on(
+        box, "dynamic-routing", as_number=65001, learn=LEARNT,
+        neighbours=[f"{office.gate_v4} as 65002 password-file {secret}"],
+    )  # fmt: skip
+    running.approve(box, str(office.deep_v4))
+    return box
 
 
 def run_router(gate: Machine, **configs: str) -> None:
@@ -86,39 +96,177 @@ def run_router(gate: Machine, **configs: str) -> None:
         gate.run(f"{FRR}/{program}", "-d", "-f", f"/run/frr/{program}.conf", "-P", "0")
 
 
-def router(gate: Machine, *commands: str) -> str:
+def tell_router(gate: Machine, *commands: str) -> str:
     words = [word for command in commands for word in ("-c", command)]
     return gate.run("vtysh", "--vty_socket", "/run/frr", *words)
 
 
-def await_route(gate: Machine, network: str, *, there: bool, table: str = "main") -> None:
+def await_route(gate: Machine, network: object, *, there: bool, by: str = "bgp") -> None:
     def look() -> bool | None:
-        shown = gate.run("ip", "route", "show", "table", table, network).strip()
+        shown = gate.run("ip", "route", "show", str(network), "proto", by).strip()
         return True if bool(shown) == there else None
 
     text = f"{gate.name}: {network} {'missing' if there else 'still there'}"
-    wait_for(look, seconds=patient(SECONDS), otherwise=lambda: text)
+    wait_for(look, seconds=SECONDS, otherwise=lambda: text)
 
 
 def await_notice(box: Box, words: str, *, there: bool = True) -> None:
     box.await_status(
-        lambda s: any(words in n.text for n in s.notices) == there, words, patient(SECONDS)
+        lambda s: any(words in n.text for n in s.notices) == there, f"notice {words!r}", SECONDS
     )
 
 
+def await_offer(lab: Lab, network: object, *, there: bool) -> None:
+    """Wait until the other box has a route to it, or none."""
+
+    def look() -> bool | None:
+        known = {r for p in lab.boxes["a"].client.status().peers for r in p.routes}
+        return True if (str(network) in known) == there else None
+
+    text = f"{network} is {'not ' if there else 'still '}offered"
+    wait_for(look, seconds=SECONDS, otherwise=lambda: f"{text}\n{lab.boxes['b'].daemon.tail()}")
+
+
+def uptime(office: Office, box: Box) -> int:
+    """Return the milliseconds for which the router's session has been up."""
+    shown = json.loads(tell_router(office.gate, "show bgp summary json"))
+    return int(shown["ipv4Unicast"]["peers"][str(box.site.lan_v4[1])]["peerUptimeMsec"])
+
+
 def test_a_routers_networks_are_reached_and_it_learns_the_way_back(
-    lab: tuple[Lab, Office], frr: Program
+    lab: tuple[Lab, Office], bgp: Box
+) -> None:
+    running, office = lab
+    a, _ = running.sites
+    await_route(office.gate, a.lan_v4, there=True)
+    await_answer(a.host, str(office.deep_host), (bgp,))
+    await_answer(office.deep, str(a.host_v4), (bgp,))
+    await_notice(bgp, f"BGP with {office.gate_v4}: Established")
+
+
+def test_what_the_router_takes_back_leaves_the_mesh_and_comes_again(
+    lab: tuple[Lab, Office], bgp: Box
+) -> None:
+    running, office = lab
+    await_offer(running, office.deep_v4, there=True)
+    place = ("configure terminal", "router bgp 65002", "address-family ipv4 unicast")
+
+    tell_router(office.gate, *place, f"no network {office.deep_v4}")
+    await_offer(running, office.deep_v4, there=False)
+    assert not bgp.site.box.run("ip", "route", "show", str(office.deep_v4)).strip()
+    tell_router(office.gate, *place, f"network {office.deep_v4}")
+    await_offer(running, office.deep_v4, there=True)
+
+
+def test_another_filter_changes_routes_and_drops_no_session(
+    lab: tuple[Lab, Office], bgp: Box
+) -> None:
+    running, office = lab
+    a, _ = running.sites
+    await_offer(running, office.deep_v4, there=True)
+    began = uptime(office, bgp)
+
+    turn_on(bgp, "dynamic-routing", learn=["10.128.0.0/9"])
+    await_offer(running, office.deep_v4, there=False)
+    turn_on(bgp, "dynamic-routing", learn=LEARNT, announce=False)
+    await_offer(running, office.deep_v4, there=True)
+    await_route(office.gate, a.lan_v4, there=False)
+    turn_on(bgp, "dynamic-routing", announce=True)
+    await_route(office.gate, a.lan_v4, there=True)
+    assert uptime(office, bgp) > began
+
+
+def test_a_new_start_of_the_node_takes_nothing_back(lab: tuple[Lab, Office], bgp: Box) -> None:
+    running, office = lab
+    a, _ = running.sites
+    await_route(office.gate, a.lan_v4, there=True)
+    await_offer(running, office.deep_v4, there=True)
+    began = uptime(office, bgp)
+    number = "show bgp neighbors json"
+    before = heard(tell_router(office.gate, number))
+
+    bgp.daemon.signal("TERM")
+    bgp.daemon.start()
+    bgp.await_answer()
+    bgp.await_status(lambda s: s.state == "Running", "login", SECONDS)
+    await_notice(bgp, f"BGP with {office.gate_v4}: Established")
+    assert uptime(office, bgp) > began
+    assert heard(tell_router(office.gate, number)) == before
+
+
+def heard(text: str) -> int:
+    """Return how many times the router was told of routes, or of routes taken back."""
+    (peer,) = json.loads(text).values()
+    return int(peer["messageStats"]["updatesRecv"])
+
+
+@pytest.mark.parametrize("program", ["bgpd", "zebra"])
+def test_a_killed_program_of_frr_is_told_and_started_again(
+    lab: tuple[Lab, Office], bgp: Box, program: str
+) -> None:
+    running, office = lab
+    await_offer(running, office.deep_v4, there=True)
+    (killed,) = bgp.site.box.processes(program)
+
+    bgp.site.box.run("kill", "-KILL", str(killed))
+    await_notice(bgp, f"{program} ended with -9")
+    await_notice(bgp, f"{program} ended with -9", there=False)
+    await_notice(bgp, f"BGP with {office.gate_v4}: Established")
+    await_answer(running.sites[0].host, str(office.deep_host), (bgp,))
+
+
+def test_a_driver_that_was_killed_finds_its_programs_again(
+    lab: tuple[Lab, Office], bgp: Box
+) -> None:
+    running, office = lab
+    driver = driver_of(running)
+    (number,) = bgp.site.box.processes("gatepost-frr")
+
+    bgp.site.box.run("kill", "-KILL", str(number))
+    driver.start()
+    await_route(office.gate, running.sites[0].lan_v4, there=True)
+    assert len(bgp.site.box.processes("zebra")) == 1
+
+
+def test_a_router_that_falls_silent_is_told(lab: tuple[Lab, Office], bgp: Box) -> None:
+    _, office = lab
+    await_notice(bgp, f"BGP with {office.gate_v4}: Established")
+
+    tell_router(
+        office.gate, "configure terminal", "router bgp 65002",
+        f"neighbor {bgp.site.lan_v4[1]} shutdown",
+    )  # fmt: skip
+    await_notice(bgp, f"BGP with {office.gate_v4} is down")
+    tell_router(
+        office.gate, "configure terminal", "router bgp 65002",
+        f"no neighbor {bgp.site.lan_v4[1]} shutdown",
+    )  # fmt: skip
+    await_notice(bgp, f"BGP with {office.gate_v4}: Established")
+
+
+def test_ospf_does_the_same_and_switched_off_leaves_nothing(
+    lab: tuple[Lab, Office],
 ) -> None:
     running, office = lab
     a, b = running.sites
     box = running.boxes["b"]
-    secret = running.directory / "password"
-    secret.write_text(PASSWORD + "\n")
     turn_on(
-        box, "dynamic-routing", as_number=65001, learn=["10.20.0.0/14"],
-        neighbours=[f"{office.gate_v4} as 65002 password-file {secret}"],
+        box, "dynamic-routing", as_number=0, neighbours=[], learn=LEARNT, ospf_links=["lan0"],
+        ospf_hello=1, announce=True,
     )  # fmt: skip
     running.approve(box, str(office.deep_v4))
-    await_route(office.gate, str(a.lan_v4), there=True)
+
+    await_route(office.gate, a.lan_v4, there=True, by="ospf")
+    await_route(b.box, office.deep_v4, there=True, by="ospf")
     await_answer(a.host, str(office.deep_host), (box,))
     await_answer(office.deep, str(a.host_v4), (box,))
+    await_notice(box, f"OSPF with {office.gate_v4}: Full")
+    box.client.change_plugin("dynamic-routing", PluginRequest(enabled=False))
+    await_route(office.gate, a.lan_v4, there=False, by="ospf")
+    await_route(b.box, office.deep_v4, there=False, by="ospf")
+    await_route(b.box, a.lan_v4, there=False, by=str(ROUTE_PROTOCOL))
+    wait_for(
+        lambda: True if not b.box.processes("zebra") else None,
+        seconds=SECONDS,
+        otherwise=lambda: "zebra runs on",
+    )

@@ -75,18 +75,12 @@ def read_routes(text: str, protocol: RoutingProtocol) -> tuple[LearnedRoute, ...
 
 def read_bgp(text: str, speaker: BgpSpeaker) -> tuple[RoutingNeighbour, ...]:
     """Return how it stands with each neighbour that is wanted; raise `Malformed`."""
-    found = _decode(text, dict[str, Any])  # beside neighbours there may be other things
-    peers = {name: _convert(value) for name, value in found.items() if isinstance(value, dict)}
+    found: dict[str, msgspec.Raw] = _decode(text, dict[str, msgspec.Raw])
+    wanted = {str(n.address) for n in speaker.neighbours}  # there may be other things beside them
+    peers = {name: _decode(raw, _BgpPeer) for name, raw in found.items() if name in wanted}
     return tuple(
         _bgp_neighbour(str(n.address), peers.get(str(n.address))) for n in speaker.neighbours
     )
-
-
-def _convert(value: object) -> _BgpPeer:
-    try:
-        return msgspec.convert(value, _BgpPeer)
-    except msgspec.ValidationError as error:
-        raise Malformed(f"FRR's answer: {error}") from error
 
 
 def _bgp_neighbour(address: str, peer: _BgpPeer | None) -> RoutingNeighbour:
@@ -121,8 +115,8 @@ def _ospf_neighbours(found: _OspfPeers) -> Iterator[RoutingNeighbour]:
                 )
 
 
-def _decode(text: str, kind: type[Any]) -> Any:  # the caller names the type
+def _decode(text: str | msgspec.Raw, kind: type[Any]) -> Any:  # the caller names the type
     try:
-        return msgspec.json.decode(text.strip() or "{}", type=kind)
+        return msgspec.json.decode(text or "{}", type=kind)
     except msgspec.DecodeError as error:
         raise Malformed(f"FRR's answer: {error}") from error

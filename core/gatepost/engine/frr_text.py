@@ -81,12 +81,12 @@ def frr_config(wanted: RoutingDaemon, passwords: Passwords) -> dict[Program, Con
 
 
 def _gathered(sections: Iterable[Section]) -> Config:
-    """Make one section of those with the same heads."""
+    """Make one section of those with the same heads, and one line of those that are the same."""
     found: dict[tuple[str, ...], Section] = {}
     for section in sections:
         before = found.get(section.heads)
         lines = (*before.lines, *section.lines) if before else section.lines
-        found[section.heads] = replace(section, lines=lines)
+        found[section.heads] = replace(section, lines=tuple(dict.fromkeys(lines)))
     return tuple(found.values())
 
 

@@ -126,7 +126,7 @@ class Daemons:
             if program in self._running:  # what it has now is not known: it begins anew
                 await self._end(program)
             return
-        if self.now() - failures.started > _QUIET:
+        if program in self._running and self.now() - failures.started > _QUIET:
             failures.text, failures.pause = "", FIRST_PAUSE
 
     def _note(self, failures: _Failures, text: str) -> None:

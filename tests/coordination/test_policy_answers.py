@@ -24,11 +24,14 @@ def ask(
     destination: str,
     *,
     login: str = "",
+    protocol: str = "",
     mesh: Inventory = MESH,
     **sections: object,
 ) -> CanDocument:
     compiled = Compiled.of(read(json.dumps(NAMES | {"acls": [ALICE_TO_WEB]} | sections)), mesh)
-    request = CanRequest(source=source, destination=destination, port=80, login=login)
+    request = CanRequest(
+        source=source, destination=destination, port=80, login=login, protocol=protocol
+    )
     return answer(compiled, request)
 
 
@@ -75,6 +78,20 @@ def test_everything_is_every_node() -> None:
 
     assert [p.source for p in found.pairs if p.allowed] == ["m1", "m5"]
     assert [p.source for p in found.pairs] == ["m1", "m2", "m3", "m4", "m5"]
+
+
+def test_a_ping_that_passes_by_a_rule_for_something_else_is_told() -> None:
+    only_udp = [{**ALICE_TO_WEB, "proto": "udp"}]
+    found = ask("m1", "m3", protocol="icmp", acls=only_udp)
+
+    assert not found.allowed
+    assert "pings pass" in found.reason
+    assert [(r.section, r.number) for r in found.rules] == [("acls", 1)]
+
+
+def test_a_ping_passes_nowhere_without_a_rule() -> None:
+    assert ask("m3", "m1", protocol="icmp").reason == "no rule allows it"
+    assert ask("m1", "m3", protocol="icmp").allowed
 
 
 def test_a_capability_has_the_values_of_every_rule_and_pair() -> None:

@@ -25,12 +25,16 @@ _MESH = Intervals.of([span_of(MESH_V4), span_of(MESH_V6)])  # never behind an ex
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A packet. `port` is the destination's; it does not count for protocols without ports."""
+    """A packet. `port` is the destination's; it does not count for protocols without ports.
+
+    `is_ping`: an echo request, which all clients let in wherever a rule opens anything.
+    """
 
     source: IPAddress
     destination: IPAddress
     port: int = 0
     protocol: int = TCP
+    is_ping: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,8 @@ class _Asked:
 
 def _carries(opening: Opening, question: Question) -> bool:
     """Say whether an opening is for this protocol and port."""
+    if question.is_ping:
+        return True
     if opening.protocol is None:
         if question.protocol not in DEFAULT_PROTOCOLS:
             return False

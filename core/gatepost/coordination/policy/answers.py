@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from gatepost.errors import NotFoundError, SettingsError
@@ -21,7 +21,7 @@ from gatepost.policy.document import LAST_PORT, SshRule
 from gatepost.policy.explain import Answer, Meaning, Question, can, meanings
 from gatepost.policy.intervals import Intervals, address_of, bits, number_of
 from gatepost.policy.names import numeric, selector
-from gatepost.policy.ports import TCP, parse_protocol
+from gatepost.policy.ports import ICMP, ICMPV6, TCP, parse_protocol
 from gatepost.policy.rules import Rule
 from gatepost.policy.selectors import Everything, Place, Selector, UserSelector
 
@@ -58,23 +58,41 @@ def _packets(
     protocol = parse_protocol(request.protocol, Place()) or TCP
     if not 0 <= request.port <= LAST_PORT:
         raise SettingsError(f"port {request.port} is not from 0 to {LAST_PORT}")
-    answers = [
-        can(
-            compiled,
-            Question(
-                source=one.address,
-                destination=other.address,
-                port=request.port,
-                protocol=protocol,
-            ),
+    questions = [
+        Question(
+            source=one.address,
+            destination=other.address,
+            port=request.port,
+            protocol=protocol,
         )
         for one, other in pairs
     ]
+    answers = [can(compiled, question) for question in questions]
+    if protocol in {ICMP, ICMPV6} and not any(a.is_allowed for a in answers):
+        pings = [can(compiled, replace(question, is_ping=True)) for question in questions]
+        if any(a.is_allowed for a in pings):
+            return _only_pings(compiled, pairs, pings)
     rules = {r.place_in_policy: r for a in answers for r in a.rules}
     return CanDocument(
         allowed=all(a.is_allowed for a in answers),
         reason=_reason(answers),
         pairs=_documents(pairs, [a.is_allowed for a in answers]),
+        rules=tuple(_rule(compiled, rule) for rule in rules.values()),
+        capabilities=_capabilities(answers),
+    )
+
+
+def _only_pings(
+    compiled: Compiled, pairs: list[tuple[_End, _End]], answers: list[Answer]
+) -> CanDocument:
+    """Say no, and that a ping is answered all the same: it comes in by rules for other things."""
+    allowed = sum(a.is_allowed for a in answers)
+    where = "" if allowed == len(answers) else f" for {allowed} of {len(answers)} pairs"
+    rules = {r.place_in_policy: r for a in answers if a.is_allowed for r in a.rules}
+    return CanDocument(
+        allowed=False,
+        reason=f"no rule allows it, but pings pass{where}: a rule opens something else there",
+        pairs=_documents(pairs, [False for _ in pairs]),
         rules=tuple(_rule(compiled, rule) for rule in rules.values()),
         capabilities=_capabilities(answers),
     )

@@ -30,15 +30,22 @@ sent_frames: st.SearchStrategy[Frame] = st.one_of(
 )
 
 
-@given(sent=st.lists(sent_frames, max_size=30), missing=st.integers(0, 50))
-def test_a_batch_is_what_reading_frame_by_frame_would_give(sent: list[Frame], missing: int) -> None:
+@given(
+    sent=st.lists(sent_frames, max_size=30),
+    missing=st.integers(0, 50),
+    before=st.binary(max_size=50),
+)
+def test_a_batch_is_what_reading_frame_by_frame_would_give(
+    sent: list[Frame], missing: int, before: bytes
+) -> None:
     stream = b"".join(map(write_frame, sent))
     end = max(0, len(stream) - missing)
-    buffer = bytearray(stream) + b"left from an earlier read"
+    buffer = bytearray(before + stream) + b"left from an earlier read"
     whole = list(FrameReader().receive(stream[:end]))
 
-    batch = readdress(buffer, end, ME.raw)
+    batch = readdress(buffer, len(before) + end, ME.raw, len(before))
 
+    assert buffer.startswith(before)
     assert batch.others == [f for f in whole if not isinstance(f, SendPacket)]
     assert batch.used == sum(len(write_frame(f)) for f in whole)
     assert _delivered(buffer, batch.runs) == [

@@ -56,6 +56,32 @@ def test_what_one_turn_brings_is_written_once_per_destination() -> None:
     assert c_wire.frames()[-1] == ReceivePacket(B, b"from b")
 
 
+def test_reads_of_one_turn_follow_each_other_in_one_buffer_until_they_are_written() -> None:
+    bed = Bed()
+    (a, _), (b, b_wire), (_, c_wire) = bed.join(A), bed.join(B), bed.join(C)
+    buffer = bytearray(1000)
+
+    for sender, frame in ((a, SendPacket(C, b"of a")), (b, SendPacket(C, b"of b"))):
+        written, start = write_frame(frame), bed.relay.gathered
+        buffer[start : start + len(written)] = written
+        bed.relay.receive(sender, buffer, start + len(written), 0.0, start)
+    bed.relay.flush()
+
+    assert c_wire.frames() == [ReceivePacket(A, b"of a"), ReceivePacket(B, b"of b")]
+    assert b_wire.frames() == []
+    assert bed.relay.gathered == 0
+
+
+def test_what_was_written_at_once_leaves_the_buffer_free() -> None:
+    bed = Bed(RelayLimits(outbox=OutboxLimits(direct=100)))
+    (a, _), (_, b_wire) = bed.join(A), bed.join(B)
+    stream = bytearray(write_frame(SendPacket(B, bytes(200))))
+
+    bed.relay.receive(a, stream, len(stream), 0.0)
+
+    assert (bed.relay.gathered, b_wire.writes) == (0, 1)
+
+
 def test_gathered_packets_are_written_early_when_they_grow_large() -> None:
     bed = Bed(RelayLimits(outbox=OutboxLimits(gather=1000, direct=1 << 20)))
     (a, _), (_, b_wire) = bed.join(A), bed.join(B)

@@ -3,6 +3,10 @@
 The same code serves TLS and WebSocket. Over TLS it is a BufferedProtocol that
 reads into one buffer which all connections share: `get_buffer` and
 `buffer_updated` run back to back, and what is left of a frame is kept aside.
+Reads of one turn follow each other in it while the relay gathers from it:
+
+    | packets of a | of b | of c | next read …
+    0                            relay.gathered
 """
 
 from __future__ import annotations
@@ -35,10 +39,10 @@ _TCP_NOTSENT_LOWAT = 25  # linux/tcp.h; not in the socket module
 
 
 class ReadBuffer:
-    """Memory for one read at a time; the connections of one loop share it."""
+    """Memory for what one turn reads, `gather` octets and one read on top of them."""
 
-    def __init__(self) -> None:
-        self.octets = bytearray(READ_SIZE + FRAME_LIMIT)
+    def __init__(self, gather: int) -> None:
+        self.octets = bytearray(gather + READ_SIZE + FRAME_LIMIT)
         self.view = memoryview(self.octets)
 
 
@@ -114,9 +118,10 @@ class DerpConnection:
 
     # --- asyncio's side -------------------------------------------------------
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's signature
-        buffer = self._host.buffer
-        buffer.view[: len(self._rest)] = self._rest
-        return buffer.view[len(self._rest) :]
+        view, start = self._host.buffer.view, self._host.relay.gathered
+        free = start + len(self._rest)
+        view[start:free] = self._rest
+        return view[free : start + READ_SIZE + FRAME_LIMIT]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._received(len(self._rest) + nbytes)
@@ -125,7 +130,8 @@ class DerpConnection:
         buffer = self._host.buffer
         for start in range(0, len(data), READ_SIZE):
             piece = self._rest + data[start : start + READ_SIZE]
-            buffer.octets[: len(piece)] = piece
+            free = self._host.relay.gathered
+            buffer.view[free : free + len(piece)] = piece
             self._received(len(piece))
 
     def pause_writing(self) -> None:
@@ -142,23 +148,25 @@ class DerpConnection:
         self._host.closed(self)
 
     # --- bytes ------------------------------------------------------------------
-    def _received(self, end: int) -> None:
+    def _received(self, count: int) -> None:
         if self._transport.is_closing():
             return
-        buffer = self._host.buffer
+        host = self._host
+        buffer, start = host.buffer, host.relay.gathered
+        end = start + count
         try:
             if self._client is None:
-                self._rest = bytes(buffer.view[:end])
+                self._rest = bytes(buffer.view[start:end])
                 self._greet()
                 return
-            used = self._host.relay.receive(self._client, buffer.octets, end, self._host.now())
-            if end - used >= FRAME_LIMIT:
+            used = host.relay.receive(self._client, buffer.octets, end, host.now(), start)
+            if count - used >= FRAME_LIMIT:
                 self.close(f"a frame is longer than {FRAME_LIMIT} octets")
                 return
         except WireError as error:
             self.close(str(error))
             return
-        self._rest = bytes(buffer.view[used:end])
+        self._rest = bytes(buffer.view[start + used : end])
         if self._client.pace is not None:
             self._keep_pace(self._client, self._client.pace, used)
 

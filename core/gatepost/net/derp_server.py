@@ -75,9 +75,10 @@ class DerpServer:
         clock: Callable[[], float] | None = None,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
+        limits = limits or RelayLimits()
         self.relay = Relay(self._wake, limits)
         self.handshake = ServerHandshake(private)
-        self.buffer = ReadBuffer()
+        self.buffer = ReadBuffer(limits.gather)
         self.random = random
         self._admit = admit
         self._mesh_key = mesh_key

@@ -58,7 +58,7 @@ class Outbox:
         self._limits = limits
         self._direct = limits.direct
         self._gather_limit = limits.gather
-        self._pending: list[bytes | bytearray] = []
+        self._pending: list[bytes | memoryview] = []
         self._pending_octets = 0
         self._pending_packets = 0
         self._queue: deque[bytes] = deque()
@@ -76,7 +76,11 @@ class Outbox:
         return self._pending_octets + self._queued_octets + sum(map(len, self._urgent))
 
     def put(self, run: bytes | memoryview, packets: int) -> bool:
-        """Send whole packets, `run` holds nothing else; return whether `flush` is newly needed."""
+        """Send whole packets, `run` holds nothing else; return whether `flush` is newly needed.
+
+        Until then nobody may change `run`: in a mesh, a copy of each packet in memory that no
+        cache holds cost more than all else that is done to it.
+        """
         if self.blocked_since is not None:
             self._enqueue(run)
             return False
@@ -86,10 +90,10 @@ class Outbox:
             self.octets += size
             self._output.write(run)
             return False
-        return self.gather(bytes(run), packets)
+        return self.gather(run, packets)
 
-    def gather(self, run: bytes | bytearray, packets: int) -> bool:
-        """Send whole packets with others of this turn, as `put` does; nobody may change `run`."""
+    def gather(self, run: bytes | memoryview, packets: int) -> bool:
+        """Send whole packets with others of this turn, as `put` does."""
         if self.blocked_since is not None:
             self._enqueue(run)
             return False

@@ -54,7 +54,7 @@ class Relay:
         self._clients: dict[int, Client] = {}  # by id(): a connection, not a key
         self._mesh = Mesh()
         self._unflushed: list[Outbox] = []
-        self._gathered = 0  # octets in this turn
+        self.gathered = 0  # octets of the readers' buffer that are in use until `flush`
         self._keep_alives: list[tuple[float, int, Client]] = []
         self._joined = 0
         self._forwarded = 0
@@ -119,25 +119,29 @@ class Relay:
             self._control(client, written)
 
     # --- packets --------------------------------------------------------------
-    def receive(self, client: Client, buffer: bytearray, end: int, now: float) -> int:
-        """Take what `client` sent, `buffer[:end]`, and return how many octets were whole frames.
+    def receive(
+        self, client: Client, buffer: bytearray, end: int, now: float, start: int = 0
+    ) -> int:
+        """Take what `client` sent, `buffer[start:end]`; return how many octets were whole frames.
 
-        The buffer is rewritten and may be used again at once. Raise `WireError`
-        for what no client may send: its connection must then be closed.
+        They are rewritten and stay in use until `flush`: `start` is `gathered` where one buffer
+        serves several reads. Raise `WireError` for what no client may send: its connection must
+        then be closed.
         """
-        batch = readdress(buffer, end, client.key.raw)
+        batch = readdress(buffer, end, client.key.raw, start)
         if client.contested and batch.used:
             self._note_speaker(client)
         if batch.runs:
-            self._route(client, buffer, batch.runs, now)
-            self._gathered += batch.used
-            if self._gathered >= self._limits.gather:
+            self._route(client, memoryview(buffer), batch.runs, now)
+            if self._unflushed:  # else everything was written already
+                self.gathered += batch.used
+            if self.gathered >= self._limits.gather:
                 self.flush()
         for frame in batch.others:
             self._on_frame(client, frame, now)
         return batch.used
 
-    def _route(self, client: Client, buffer: bytearray, runs: list[Run], now: float) -> None:
+    def _route(self, client: Client, buffer: memoryview, runs: list[Run], now: float) -> None:
         """Give each run to its destination; in a mesh one has a single packet, so this is short."""
         find, reached, unflushed = self._active.get, client.reached, self._unflushed
         direct = self._limits.outbox.direct
@@ -147,16 +151,13 @@ class Relay:
             octets += stop - start
             destination = find(key)
             if destination is None:
-                self._route_away(client, memoryview(buffer)[start:stop], key, packets, now)
+                self._route_away(client, buffer[start:stop], key, packets, now)
                 continue
             if key not in reached and len(reached) < self._limits.remembered:
                 reached.add(key)
             outbox = destination.outbox
-            if (
-                outbox.gather(buffer[start:stop], packets)
-                if stop - start < direct
-                else outbox.put(memoryview(buffer)[start:stop], packets)
-            ):
+            put = outbox.gather if stop - start < direct else outbox.put
+            if put(buffer[start:stop], packets):
                 if not unflushed:
                     self._wake()
                 unflushed.append(outbox)
@@ -180,9 +181,9 @@ class Relay:
     def flush(self) -> None:
         """Write what this turn gathered; to be called soon after `wake`."""
         unflushed, self._unflushed = self._unflushed, []
-        self._gathered = 0
         for outbox in unflushed:
             outbox.flush()
+        self.gathered = 0
 
     def tick(self, now: float) -> None:
         """Send the keep-alives that are due and end connections that take nothing."""

@@ -1,19 +1,20 @@
 """From the inputs to what should be true: asks the plugins, merges, lowers, and remembers.
 
-Everything is made anew when an input has changed, and only then.
+When an input has changed, the plugins say everything anew; what follows from that is made
+anew where it is not the same (`engine.merging`, `engine.lowering`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 from gatepost.daemon.inputs import Inputs
-from gatepost.engine.lower import lower
-from gatepost.engine.merge import NOTHING, Desired, merge
+from gatepost.engine.lowering import Lowering
+from gatepost.engine.merge import NOTHING, Desired
+from gatepost.engine.merging import Merging
 from gatepost.engine.plugins import Plugins
 from gatepost.linux.wireguard_state import in_order
 from gatepost.model.kernel import Route, Sysctl, TrafficProgram
@@ -52,6 +53,9 @@ class Wishes:
     _version: int = -1  # of the inputs, that `merged` follows from
     _lowered: int = -1  # the same of `lowered`
     _advertised: tuple[IPNetwork, ...] = ()
+    _merging: Merging = field(default_factory=Merging)
+    _lowering: Lowering = field(default_factory=Lowering)
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def desire(self) -> Desired | None:
         """Return what the kernel shall hold; None while that is not known."""
@@ -59,6 +63,7 @@ class Wishes:
             return None
         if not self.inputs.wanted or (self.inputs.netmap is None and self.is_out()):
             self.merged = self.lowered = NOTHING
+            self._merging.forget()
             self._version = self._lowered = -1
             return NOTHING
         if self.inputs.netmap is None:
@@ -103,8 +108,8 @@ class Wishes:
         if netmap is None or self._version == self.inputs.version:
             return
         self._version = self.inputs.version
-        items = self.plugins.contribute(netmap, self.inputs.settings, self.inputs.observed)
-        self.merged = merge(items, self.merged)
+        given = netmap, self.inputs.settings, self.inputs.observed
+        self.merged = self._merging.merge(self.plugins.contributions(*given))
 
     async def _lower(self) -> Desired:
         """Return `merged` in the kernel's nouns.
@@ -112,14 +117,15 @@ class Wishes:
         10,000 rules of the packet filter take 0.25 s, so that is done in a thread. What
         changes in the meantime pokes the reconciler again.
         """
-        version = self._version
-        if self._lowered == version:
-            return self.lowered
-        own = self.own(self.inputs.observed)
-        lowered = _with(await asyncio.to_thread(lower, self.merged), own)
-        if self._version == version:
-            self.lowered, self._lowered = lowered, version
-        return lowered
+        async with self._one:  # `plan` may ask while a round does
+            version = self._version
+            if self._lowered == version:
+                return self.lowered
+            own = self.own(self.inputs.observed)
+            lowered = _with(await asyncio.to_thread(self._lowering.lower, self.merged), own)
+            if self._version == version:
+                self.lowered, self._lowered = lowered, version
+            return lowered
 
 
 def mesh_routes(resources: Iterable[Resource]) -> tuple[IPNetwork, ...]:
@@ -133,8 +139,8 @@ def mesh_routes(resources: Iterable[Resource]) -> tuple[IPNetwork, ...]:
 
 def _with(desired: Desired, own: tuple[Resource, ...]) -> Desired:
     return Desired(
-        MappingProxyType({**desired.resources, **{r.key: r for r in own}}),
-        MappingProxyType({**desired.owners, **{r.key: CORE for r in own}}),
+        {**desired.resources, **{r.key: r for r in own}},
+        {**desired.owners, **{r.key: CORE for r in own}},
         desired.watches,
         desired.notices,
     )

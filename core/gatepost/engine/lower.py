@@ -7,10 +7,10 @@ second, and keeps the names of the plugins behind each.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
-from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gatepost.engine.filter import FilterWishes, filter_text
 from gatepost.engine.guard import guard_text
@@ -91,13 +91,11 @@ def lower(desired: Desired) -> Desired:
         resources[table.key] = table
         owners[table.key] = desired.owners.get(guard.key, frozenset())
     if _needs_filter(desired.resources):
-        packet_filter = PacketFilter(NFT_TABLE, filter_text(_wishes(desired.resources)))
+        packet_filter, names = filter_of(desired)
         resources[packet_filter.key] = packet_filter
-        owners[packet_filter.key] = _filter_owners(desired)
+        owners[packet_filter.key] = names
     kept = {key: names for key, names in owners.items() if key in resources}
-    return Desired(
-        MappingProxyType(resources), MappingProxyType(kept), desired.watches, tuple(notices)
-    )
+    return Desired(resources, kept, desired.watches, tuple(notices))
 
 
 def _guards(resources: Mapping[Hashable, Resource]) -> Iterator[tuple[Resource, PacketFilter]]:
@@ -206,40 +204,37 @@ def _needs_filter(resources: Mapping[Hashable, Resource]) -> bool:
     return any(isinstance(r, (WireGuardDevice, *FILTER_NOUNS)) for r in resources.values())
 
 
-def _filter_owners(desired: Desired) -> frozenset[str]:
-    names = (
-        desired.owners.get(key, frozenset[str]())
-        for key, resource in desired.resources.items()
-        if isinstance(resource, (WireGuardDevice, *FILTER_NOUNS))
-    )
-    return frozenset[str]().union(*names)
+def filter_of(desired: Desired) -> tuple[PacketFilter, frozenset[str]]:
+    """Return the packet filter of the wishes, and the plugins behind it."""
+    kinds = defaultdict[type[Resource], list[Any]](list)  # each the list of its own kind
+    for resource in desired.resources.values():
+        kinds[type(resource)].append(resource)
+    wanted = (r for kind in (WireGuardDevice, *FILTER_NOUNS) for r in kinds[kind])
+    named = (desired.owners.get(resource.key, frozenset[str]()) for resource in wanted)
+    return PacketFilter(NFT_TABLE, filter_text(_wishes(kinds))), frozenset[str]().union(*named)
 
 
-def _wishes(resources: Mapping[Hashable, Resource]) -> FilterWishes:
+def _wishes(kinds: Mapping[type[Resource], list[Any]]) -> FilterWishes:
     # What only this machine may reach is no address of ours to anybody in the mesh.
-    hidden = {a for p in _of(resources, Listen) if p.zone == "self" for a in p.addresses}
-    devices = _of(resources, WireGuardDevice)
+    hidden = {a for p in kinds[Listen] if p.zone == "self" for a in p.addresses}
+    devices: list[WireGuardDevice] = kinds[WireGuardDevice]
     device, port = (devices[0].name, devices[0].port) if devices else (DEVICE, WIREGUARD_PORT)
     return FilterWishes(
         device=device,
         port=port,
-        own=[
-            a.address
-            for a in _of(resources, Address)
-            if a.device == device and a.address not in hidden
-        ],
-        carried=[p.prefix for p in _of(resources, AllowedPrefix)],
-        admit=[a.rule for a in _of(resources, Admit)],
-        senders=_of(resources, Sender),
-        forward=[f.destination for f in _of(resources, Forward)],
-        forward_out=[f.destination for f in _of(resources, ForwardOut)],
-        masquerade=[m.destination for m in _of(resources, Masquerade)],
-        masquerade_out=[m.source for m in _of(resources, MasqueradeOut)],
-        translated=[t.inside for t in _of(resources, Translate)],
-        renumbered=_of(resources, Renumber),
-        guests=_of(resources, Guests),
-        clamp=[c.destination for c in _of(resources, ClampMss)],
-        listen=_of(resources, Listen),
+        own=[a.address for a in kinds[Address] if a.device == device and a.address not in hidden],
+        carried=[p.prefix for p in kinds[AllowedPrefix]],
+        admit=[a.rule for a in kinds[Admit]],
+        senders=kinds[Sender],
+        forward=[f.destination for f in kinds[Forward]],
+        forward_out=[f.destination for f in kinds[ForwardOut]],
+        masquerade=[m.destination for m in kinds[Masquerade]],
+        masquerade_out=[m.source for m in kinds[MasqueradeOut]],
+        translated=[t.inside for t in kinds[Translate]],
+        renumbered=kinds[Renumber],
+        guests=kinds[Guests],
+        clamp=[c.destination for c in kinds[ClampMss]],
+        listen=kinds[Listen],
     )
 
 

@@ -54,7 +54,8 @@ def merge(contributions: Iterable[Owned], before: Desired = NOTHING) -> Desired:
         claims = [*(Owned(p, resources[key]) for p in owners[key]), *newcomers]
         resources[key], owners[key], refusals = _settle(claims, before)
         notices += refusals
-    frozen = {k: frozenset(v) for k, v in owners.items()}
+    names: dict[tuple[str, ...], frozenset[str]] = {}  # 20,000 resources have few owners
+    frozen = {k: names.setdefault(tuple(v), frozenset(v)) for k, v in owners.items()}
     return Desired(resources, frozen, frozenset(watches), tuple(notices))
 
 

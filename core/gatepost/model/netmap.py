@@ -158,6 +158,11 @@ class FilterRule:
     destinations: tuple[tuple[AddressRange, PortRange], ...]
     protocols: tuple[int, ...] = ()
 
+    def __hash__(self) -> int:
+        """Look at both ends only: a rule may have 10,000 sources, and be looked up often."""
+        parts = (self.sources, self.destinations)
+        return hash((self.protocols, *((len(p), p[:1], p[-1:]) for p in parts)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:

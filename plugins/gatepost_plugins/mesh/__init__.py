@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gatepost.api import (
@@ -10,6 +10,8 @@ from gatepost.api import (
     MESH_V6,
     Address,
     AllowedPrefix,
+    Each,
+    IPAddress,
     IPNetwork,
     Item,
     LocalNetworks,
@@ -99,30 +101,74 @@ def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterat
 def _routes(
     netmap: NetMap, peers: tuple[Node, ...], settings: Settings, attached: tuple[IPNetwork, ...]
 ) -> Iterator[Item]:
-    source = {a.version: a for a in netmap.me.addresses}
-    mine = set(netmap.me.routes)
-    choice = RouteChoice(only=settings.accept_only or None, refused=settings.accept_except)
-    wanted: set[IPNetwork] = {MESH_V4, MESH_V6}
-    for peer in peers:
-        for prefix in peer.allowed:
-            if peer.owns(prefix):
-                is_route = False
-            elif settings.accept_routes and prefix.prefixlen > 0 and prefix not in mine:
-                if not choice.takes(prefix):
-                    continue
-                is_route = True
-            else:
-                continue
-            yield AllowedPrefix(prefix, peer.key)
-            if is_route or any(_holds(network, prefix) for network in attached):
-                wanted.add(prefix)
+    given = _Given(
+        settings=settings,
+        attached=attached,
+        mine=frozenset(netmap.me.routes),
+        addresses=netmap.me.addresses,
+    )
+    found = [_of_mesh(given), *_of_each(peers, given)]
+    for one in found:
+        yield from one.items
     # Our table is asked before the main one, so a remote network that holds a network this
     # machine is attached to would take it away. "throw" sends the lookup on to the main table.
-    kept = {network for network in attached if any(_holds(prefix, network) for prefix in wanted)}
+    kept = frozenset[IPNetwork]().union(*(one.kept for one in found))
     yield from (Route(owned.ROUTE_TABLE, network, kind="throw") for network in kept)
-    for prefix in wanted - kept:
-        if prefix.version in source:
-            yield Route(owned.ROUTE_TABLE, prefix, owned.DEVICE, source=source[prefix.version])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """What decides about the prefixes of every peer; `mine` are our own routes."""
+
+    settings: Settings
+    attached: tuple[IPNetwork, ...]
+    mine: frozenset[IPNetwork]
+    addresses: tuple[IPAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Wishes, and the networks of this machine that lie in what they route into the mesh."""
+
+    items: tuple[Item, ...]
+    kept: frozenset[IPNetwork]
+
+
+def _of_mesh(given: _Given) -> _Found:
+    return _routed((), (MESH_V4, MESH_V6), given)
+
+
+def _of_peer(peer: Node, given: _Given) -> _Found:
+    settings = given.settings
+    choice = RouteChoice(only=settings.accept_only or None, refused=settings.accept_except)
+    allowed: list[Item] = []
+    wanted: list[IPNetwork] = []
+    for prefix in peer.allowed:
+        is_own = peer.owns(prefix)
+        if not is_own:
+            is_network = prefix.prefixlen > 0 and prefix not in given.mine
+            if not (settings.accept_routes and is_network and choice.takes(prefix)):
+                continue
+        allowed.append(AllowedPrefix(prefix, peer.key))
+        if not is_own or any(_holds(network, prefix) for network in given.attached):
+            wanted.append(prefix)
+    return _routed(allowed, wanted, given)
+
+
+_of_each = Each(_of_peer)
+
+
+def _routed(items: Iterable[Item], wanted: Sequence[IPNetwork], given: _Given) -> _Found:
+    """Route `wanted` into the mesh, but for networks that this machine is attached to."""
+    source = {a.version: a for a in given.addresses}
+    attached = frozenset(given.attached)
+    routes = (
+        Route(owned.ROUTE_TABLE, prefix, owned.DEVICE, source=source[prefix.version])
+        for prefix in wanted
+        if prefix.version in source and prefix not in attached
+    )
+    kept = frozenset(n for n in attached if any(_holds(prefix, n) for prefix in wanted))
+    return _Found((*items, *routes), kept)
 
 
 def _holds(outer: IPNetwork, inner: IPNetwork) -> bool:

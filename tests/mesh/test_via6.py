@@ -213,12 +213,71 @@ def test_what_is_never_behind_a_box_is_not_reached_by_a_peer_that_tries(
 
 
 def widen(lab: Lab, site: str) -> None:
-    machine = lab.boxes["a"].site.box
-    key = lab.boxes[site].site.box.run("wg", "show", owned.DEVICE, "public-key").strip()
+    whole = via_prefix(SITES[site], IPv4Network("0.0.0.0/0"))
+    allow(lab.boxes["a"], lab.boxes[site], str(whole))
+
+
+WATCH = """
+table inet watch {{ chain seen {{ type filter hook forward priority -300;
+ip saddr {alias} counter comment "forged"
+ip saddr {own} counter comment "own"
+}}
+}}"""
+FORGE = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+    one.bind((sys.argv[1], 0))
+    for _ in range(5): one.sendto(b"x", (sys.argv[2], 9))
+"""
+
+
+def test_a_peer_that_may_send_from_anywhere_gets_through_as_no_other_peers_alias(
+    overlap: Lab,
+) -> None:
+    """As an exit node may: here each WireGuard is told to take the packets of the other."""
+    thief, victim = overlap.boxes["a"], overlap.boxes["b"]
+    node = thief.client.status().node
+    assert node
+    own = next(a.split("/")[0] for a in node.addresses if ":" not in a)
+    alias, host = str(owned.ALIAS_NETWORK[9999]), str(SAME[10])
+
+    def send() -> bool | None:
+        allow(thief, victim, f"{host}/32")  # each time, as the daemons put that right again
+        allow(victim, thief, str(owned.ALIAS_NETWORK))
+        for source in (alias, own):
+            thief.site.box.run("/usr/bin/python3", "-c", FORGE, source, host)
+        return counted(victim, "own") > 0 or None
+
+    victim.site.box.nft(WATCH.format(alias=alias, own=own))
+    thief.site.box.ip(
+        f"address add {alias}/32 dev lo",
+        f"route add {host}/32 dev {owned.DEVICE} table {owned.ROUTE_TABLE}",
+    )
+    try:
+        wait_for(send, seconds=10, otherwise=lambda: "nothing came, so this shows nothing")
+
+        assert counted(victim, "forged") == 0
+    finally:
+        thief.site.box.ip(
+            f"address delete {alias}/32 dev lo",
+            f"route delete {host}/32 dev {owned.DEVICE} table {owned.ROUTE_TABLE}",
+        )
+        victim.site.box.run("nft", "delete", "table", "inet", "watch")
+
+
+def allow(box: Box, peer: Box, network: str) -> None:
+    """Let a box's WireGuard exchange packets of one more network with a peer."""
+    machine = box.site.box
+    key = peer.site.box.run("wg", "show", owned.DEVICE, "public-key").strip()
     allowed = machine.run("wg", "show", owned.DEVICE, "allowed-ips").splitlines()
     mine = next(line for line in allowed if line.startswith(key)).split()[1:]
-    whole = str(via_prefix(SITES[site], IPv4Network("0.0.0.0/0")))
-    machine.run("wg", "set", owned.DEVICE, "peer", key, "allowed-ips", ",".join([*mine, whole]))
+    machine.run("wg", "set", owned.DEVICE, "peer", key, "allowed-ips", ",".join([*mine, network]))
+
+
+def counted(box: Box, comment: str) -> int:
+    rules = box.site.box.run("nft", "list", "chain", "inet", "watch", "seen").splitlines()
+    (line,) = [rule for rule in rules if f'"{comment}"' in rule]
+    return int(line.split("packets ")[1].split()[0])
 
 
 def test_the_site_opens_nothing_towards_a_peer(overlap: Lab) -> None:

@@ -9,7 +9,8 @@
  * not the peer's own IPv4 address: a plain flow with the same ports would be the same flow then.
  *
  * What is not for a target of ours stays IPv6, and no network here takes it. What has no alias, or
- * cannot be said in the other IP version, is dropped and counted in `refused`.
+ * cannot be said in the other IP version, is dropped and counted in `refused`; so is what comes
+ * from a peer with an alias for its source already.
  *
  * Only for devices whose packets begin with the IP header. The tunnel hands over packets without a
  * sum over the whole (CHECKSUM_COMPLETE), so header sums need no account there.
@@ -42,8 +43,8 @@ MAP(aliases, MAP_HASH, struct sender, u32, PEERS, NO_PREALLOC);
 MAP(peers, MAP_HASH, u32, struct sender, PEERS, NO_PREALLOC);
 MAP(targets, MAP_LPM_TRIE, struct target, u32, TARGETS, NO_PREALLOC); /* 1: ours, 0: refused */
 MAP(scratch, MAP_PERCPU_ARRAY, u32, struct scratch, 1, 0);
-MAP(refused, MAP_ARRAY, u32, u64, 7, 0);
-enum { NOT_A_TARGET, NO_PEER, NO_ALIAS, OTHER_PROTOCOL, OPTIONS, TOO_SHORT, NO_ROOM }; /* why */
+MAP(refused, MAP_ARRAY, u32, u64, 8, 0);
+enum { NOT_A_TARGET, NO_PEER, NO_ALIAS, OTHER_PROTOCOL, OPTIONS, TOO_SHORT, NO_ROOM, FORGED }; /* why */
 
 INLINE int refuse(u32 why)
 {
@@ -72,6 +73,11 @@ INLINE int is_never(u32 address)
 	u32 host = be32(address);
 	return host >> 24 == 0 || host >> 24 == 127 || host >> 29 == 7 || host >> 16 == 0xa9fe ||
 	       host >> 22 == 0x64400000u >> 22 || host >> 17 == 0xc6120000u >> 17;
+}
+
+INLINE int is_alias(u32 address)
+{
+	return be32(address) >> 22 == 0xf0400000u >> 22;
 }
 
 INLINE int is_target(u32 site, u32 address)
@@ -240,6 +246,9 @@ INLINE int packet_inward(struct packet *packet, const u32 *word, u32 alias, int 
 PROGRAM(inward)
 {
 	u32 word[12];
+	/* Aliases are made here and nowhere else; a peer that is an exit may send from any address. */
+	if (packet->protocol == be16(IPV4) && !load(packet, 0, word, IP4) && is_alias(word[3]))
+		return refuse(FORGED);
 	if (packet->protocol != be16(IPV6) || load(packet, 0, word, sizeof word) ||
 	    word[6] != PREFIX0 || word[7] != PREFIX1)
 		return NEXT;
@@ -388,7 +397,7 @@ PROGRAM(outward)
 {
 	u32 word[7] = {};
 	if (packet->protocol != be16(IPV4) || load(packet, 0, word, IP4) ||
-	    be32(word[4]) >> 22 != 0xf0400000u >> 22)
+	    !is_alias(word[4]))
 		return NEXT;
 	/* Only the last part of a datagram may be shorter than a header of ports. */
 	if (load(packet, IP4, word + 5, 8) && !(be32(word[1]) & PLACE))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import time
+import tracemalloc
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -22,6 +24,7 @@ NODE = NodePublic(bytes(31) + b"\2")
 ADDRESS = Endpoint(ip_address("203.0.113.1"), 5000)
 BY_UDP, BY_DERP, BY_RELAY = ByUdp(ADDRESS), ByDerp(900, NODE), ByRelay(ADDRESS, 7)
 PING = Ping(bytes(12), NODE)
+FLOOD = 5_000  # packets
 CHALLENGE = BindChallenge(vni=7, generation=1, remote=PEER.public, challenge=bytes(range(32)))
 
 
@@ -93,6 +96,30 @@ def test_a_strangers_box_is_not_even_opened(radio: Radio, ears: Ears) -> None:
     radio.on_disco(sealed(PING, STRANGER), BY_UDP)
 
     assert (ears.messages, ears.opened) == ([], 0)
+
+
+def test_a_flood_from_unknown_keys_leaves_nothing_and_costs_less_than_peers(
+    radio: Radio, ears: Ears
+) -> None:
+    peers = [sealed(PING) for _ in range(FLOOD)]
+    strangers = [p[:6] + secrets.token_bytes(32) + p[38:] for p in peers]
+    tracemalloc.start()
+    for packet in strangers:
+        radio.on_disco(packet, BY_UDP)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (ears.messages, ears.opened) == ([], 0)
+    assert kept < FLOOD  # octets: less than one a packet
+    assert spent(radio, strangers) < spent(radio, peers)
+
+
+def spent(radio: Radio, packets: list[bytes]) -> float:
+    """Return the processor time that packets cost."""
+    before = time.process_time()
+    for packet in packets:
+        radio.on_disco(packet, BY_UDP)
+    return time.process_time() - before
 
 
 def test_who_says_a_peers_key_and_does_not_have_it_is_not_heard(radio: Radio, ears: Ears) -> None:

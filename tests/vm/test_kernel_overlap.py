@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.vm import guest
 
-pytestmark = [pytest.mark.root, pytest.mark.vm, pytest.mark.timeout(2700)]
+pytestmark = [guest.BY_HAND, pytest.mark.root, pytest.mark.vm, pytest.mark.timeout(2700)]
 
 LIMIT = 2400.0  # seconds
 TESTS = (

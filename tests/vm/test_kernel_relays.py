@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.vm import guest
 
-pytestmark = [pytest.mark.root, pytest.mark.vm, pytest.mark.timeout(1800)]
+pytestmark = [guest.BY_HAND, pytest.mark.root, pytest.mark.vm, pytest.mark.timeout(1800)]
 
 LIMIT = 1500.0  # seconds; an idle machine of 2 cores needs a fraction
 # What depends on the kernel; the rest would only repeat, slowly, what they say outside.

@@ -28,6 +28,7 @@ from typing import Any, cast
 
 from gatepost.coordination.policy.versions import examine
 from gatepost.errors import GatepostError
+from gatepost.model.exits import EVERYWHERE
 from gatepost.model.netmap import IPNetwork
 from gatepost.policy.approve import approved_by
 from gatepost.policy.attributes import SUGGEST_EXIT_NODE
@@ -35,7 +36,7 @@ from gatepost.policy.compiled import Compiled
 from gatepost.policy.directory import Directory
 from gatepost.policy.document import Policy
 from gatepost.policy.intervals import span_of, text_of
-from gatepost.policy.inventory import EXIT, NOBODY, Inventory, Machine, Member, Role, Tailnet
+from gatepost.policy.inventory import NOBODY, Inventory, Machine, Member, Role, Tailnet
 from gatepost.policy.read import read
 from gatepost.policy.refusal import PolicyRefusedError
 from gatepost.policy.routing import Precedence, routes_of
@@ -222,8 +223,8 @@ def _routed(machine: Machine, node: Json, directory: Directory, policy: Policy |
         addresses=machine.addresses,
         owner=machine.owner,
         tags=machine.tags,
-        routes=tuple(r for r in carried if r not in EXIT),
-        is_exit=all(r in carried for r in EXIT),
+        routes=tuple(r for r in carried if r not in EVERYWHERE),
+        is_exit=all(r in carried for r in EVERYWHERE),
     )
 
 
@@ -295,7 +296,7 @@ def _shared(compiled: Compiled, viewer: int, other: int) -> list[str]:
 def _allowed(compiled: Compiled, number: int) -> frozenset[str]:
     """Return what a node carries itself, whether or not it is the first to do so."""
     machine = compiled.machines[number]
-    exits = map(str, EXIT) if machine.is_exit else ()
+    exits = map(str, EVERYWHERE) if machine.is_exit else ()
     return frozenset((*_own(compiled, number), *map(str, machine.routes), *exits))
 
 
@@ -310,7 +311,7 @@ def _peers(
             subnets = [text_of(s) for s in routes.get(other, ())]
             subnets = [s if "/" in s else str(ip_network(s)) for s in subnets]
             is_exit = bool(view.exits >> other & 1)
-            exits = [str(r) for r in EXIT] if is_exit else []
+            exits = [str(r) for r in EVERYWHERE] if is_exit else []
             found[name] = (
                 frozenset((*_shared(compiled, number, other), *subnets, *exits)),
                 frozenset(subnets),

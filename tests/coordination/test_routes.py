@@ -17,18 +17,18 @@ from gatepost.coordination.routes import (
     primaries,
 )
 from gatepost.errors import RefusedError
-from gatepost.policy.inventory import EXIT
+from gatepost.model.exits import EVERYWHERE
 
 NET = ip_network("10.1.0.0/16")
 OTHER = ip_network("10.2.0.0/16")
 
 
 def carrier(number: int, *, online: bool | None = True) -> Carrier:
-    return Carrier(id=number, routes=(NET, EXIT[0]), online=online)
+    return Carrier(id=number, routes=(NET, EVERYWHERE[0]), online=online)
 
 
 def test_only_what_is_announced_and_approved_is_carried() -> None:
-    assert carried((NET, OTHER), (OTHER, EXIT[0])) == (OTHER,)
+    assert carried((NET, OTHER), (OTHER, EVERYWHERE[0])) == (OTHER,)
 
 
 def test_the_first_node_becomes_primary() -> None:
@@ -70,7 +70,7 @@ def test_among_several_preferred_ones_who_has_it_keeps_it() -> None:
 
 
 def test_default_routes_have_no_primary() -> None:
-    assert EXIT[0] not in primaries([carrier(1)], {})
+    assert EVERYWHERE[0] not in primaries([carrier(1)], {})
 
 
 @given(

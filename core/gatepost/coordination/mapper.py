@@ -18,10 +18,10 @@ from gatepost.coordination.sight import Sight
 from gatepost.coordination.times import wire_time
 from gatepost.coordination.world import Node, World
 from gatepost.hookspecs import MapItem
+from gatepost.model.exits import EVERYWHERE
 from gatepost.model.keys import MachinePublic, NodePublic
 from gatepost.policy.attributes import SUGGEST_EXIT_NODE
 from gatepost.policy.compiled import Compiled
-from gatepost.policy.inventory import EXIT
 from gatepost.wire.derp_map import DerpMap
 from gatepost.wire.hostinfo import Hostinfo, NetInfo
 from gatepost.wire.netmap import (
@@ -59,7 +59,7 @@ def peer(node: Node, mesh: Mesh, sight: Sight) -> MapNode:
     record, report, presence = node.record, node.report, node.presence
     addresses = _addresses(node, has_ipv4=sight.has_ipv4)
     routes = tuple(map(str, sight.routes))
-    exits = tuple(str(r) for r in node.carried if r in EXIT) if sight.is_exit else ()
+    exits = tuple(str(r) for r in node.carried if r in EVERYWHERE) if sight.is_exit else ()
     return MapNode(
         id=record.id,
         stable_id=stable_id(record.id),

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Network, ip_network
 
 from gatepost.errors import RefusedError
+from gatepost.model.exits import EVERYWHERE
 from gatepost.model.netmap import MESH_V4, MESH_V6, IPNetwork
-from gatepost.policy.inventory import EXIT
 
 FOUR_VIA_SIX = IPv6Network("fd7a:115c:a1e0:b1a::/64")
 LONGEST_LIST = 1024  # prefixes that one node may announce
@@ -45,7 +45,7 @@ def parse_prefix(text: str) -> IPNetwork:
 
 def check_route(prefix: IPNetwork) -> IPNetwork:
     """Return a prefix that a node may carry; raise `RefusedError` for one it may not."""
-    if prefix in EXIT:
+    if prefix in EVERYWHERE:
         return prefix
     if prefix.is_loopback or prefix.is_link_local or prefix.is_multicast:
         raise RefusedError(f"{prefix} cannot be routed: it is loopback, link-local or multicast")
@@ -83,7 +83,7 @@ def precedence(
     candidates: dict[IPNetwork, list[Carrier]] = {}
     for carrier in carriers:
         for prefix in carrier.routes:
-            if prefix not in EXIT:
+            if prefix not in EVERYWHERE:
                 candidates.setdefault(prefix, []).append(carrier)
     return {p: _ordered(p, c, incumbents.get(p)) for p, c in candidates.items()}
 

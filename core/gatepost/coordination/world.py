@@ -15,10 +15,11 @@ from gatepost.coordination.policy.inventory import approved_without_asking, mach
 from gatepost.coordination.policy.rights import NOBODYS, Rights
 from gatepost.coordination.records import NodeRecord, PolicyVersion, Records, Report
 from gatepost.coordination.routes import Carrier, carried, precedence
+from gatepost.model.exits import EVERYWHERE
 from gatepost.model.netmap import IPNetwork
 from gatepost.policy.compiled import Compiled
 from gatepost.policy.intervals import Span, span_of
-from gatepost.policy.inventory import EXIT, Machine
+from gatepost.policy.inventory import Machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class Node:
 
     @property
     def primary_routes(self) -> tuple[IPNetwork, ...]:
-        return tuple(r for r in self.routes if r not in EXIT)
+        return tuple(r for r in self.routes if r not in EVERYWHERE)
 
     @property
     def carried(self) -> tuple[IPNetwork, ...]:
@@ -257,7 +258,9 @@ def _settled(
     offered = {c.id: c.routes for c in carriers}
     for node in routers:
         routes = tuple(
-            p for p in offered.get(node.id, ()) if p in EXIT or order.get(p, (0,))[0] == node.id
+            p
+            for p in offered.get(node.id, ())
+            if p in EVERYWHERE or order.get(p, (0,))[0] == node.id
         )
         if routes != node.routes:
             nodes[node.id] = replace(node, routes=routes)

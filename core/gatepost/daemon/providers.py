@@ -20,12 +20,13 @@ from gatepost.errors import NotFoundError, RefusedError, SettingsError, StateErr
 from gatepost.hookspecs import Probe
 from gatepost.linux.wireguard import WireGuard
 from gatepost.linux.wireguard_state import PeerState
+from gatepost.model.exits import EVERYWHERE
 from gatepost.model.netmap import IPAddress
 from gatepost.model.observed import Watch
 from gatepost.model.owned import PROVIDER_DEVICE
 from gatepost.model.provider import Provider, WatchProvider, WatchServer
 from gatepost.model.status import ProviderDocument, ProviderRequest
-from gatepost.wire.wg_quick import EVERYWHERE, covers, read_wg_quick
+from gatepost.wire.wg_quick import covers, read_wg_quick
 
 log = logging.getLogger(__name__)
 

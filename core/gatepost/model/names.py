@@ -25,12 +25,28 @@ Transport = Literal["plain", "tls", "https", "http"]
 
 PORTS: dict[Transport, int] = {"plain": 53, "tls": 853, "https": 443, "http": 80}
 DNS_PATH = "/dns-query"  # RFC 8484 section 4.1.1 names it in its examples, and all use it
+_LONGEST_NAME = 253  # characters, RFC 1035 section 3.1 without the final dot
+_LONGEST_LABEL = 63  # characters, RFC 1035 section 2.3.4
 _HOST = re.compile(r"([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PATH = re.compile(r"/[!-~]{0,500}")
 _PORT_LIMIT = 1 << 16
 # Only in a mesh may questions travel in the clear over HTTP: the tunnel hides them.
 _MESH = (IPv4Network("100.64.0.0/10"), IPv6Network("fd7a:115c:a1e0::/48"))
 _FORMS = "192.0.2.53, 192.0.2.53:5353, tls://dns.example or https://dns.example/dns-query"
+
+
+def read_name(text: str) -> str:
+    """Return a name in small letters without dots at its ends; raise ValueError for what is none.
+
+    Looser than a host's name: names of the mesh and of services have underscores, too.
+    """
+    name = text.strip(".").lower()
+    if not name.isascii() or len(name) > _LONGEST_NAME:
+        raise ValueError(f"{text!r} is not a name of at most {_LONGEST_NAME} ASCII characters")
+    labels = name.split(".")
+    if not all(0 < len(label) <= _LONGEST_LABEL for label in labels) or set(name) & set(" \\/"):
+        raise ValueError(f"{text!r} is not a name: each label has 1 to {_LONGEST_LABEL} characters")
+    return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from ipaddress import IPv4Network
 from typing import ClassVar
 
 from gatepost.model.kernel import Listen
-from gatepost.model.names import NameServer
+from gatepost.model.names import NameServer, read_name
 from gatepost.model.netmap import MESH_V4, MESH_V6, IPNetwork
 from gatepost.model.process import Service, ServiceContext
 from gatepost.model.resolver import NameView, Upstream
@@ -63,10 +63,7 @@ async def serve(context: ServiceContext, view: NameView) -> None:
 
 def read_suffix(text: str) -> str:
     """Read a domain of a site, such as "Berlin.Example."; raise ValueError for what is none."""
-    suffix = text.lower().strip(".")
-    if not suffix or any(not 0 < len(label) <= _LONGEST for label in suffix.split(".")):
-        raise ValueError(f"{text!r} is no domain such as berlin.example")
-    return suffix
-
-
-_LONGEST = 63  # bytes of a label, RFC 1035 2.3.4
+    try:
+        return read_name(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; a domain is like berlin.example") from error

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gatepost.model.exits import EVERYWHERE
 from gatepost.model.netmap import IPNetwork
 from gatepost.policy.directory import Directory, Machines
 from gatepost.policy.document import Policy
 from gatepost.policy.expand import Expander
-from gatepost.policy.inventory import EXIT
 from gatepost.policy.selectors import Selector
 
 
@@ -26,7 +26,7 @@ def approved_by(
     bit = 1 << machine_id
 
     def is_approved(prefix: IPNetwork) -> bool:
-        if prefix in EXIT:
+        if prefix in EVERYWHERE:
             return bool(_meant(approvers.exit_node, expander) & bit)
         return any(
             _covers(wide, prefix) and _meant(who, expander) & bit

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
 
 from gatepost.model.netmap import IPAddress, IPNetwork
 
 NOBODY = 0  # the owner of a machine that belongs to its tags only
-EXIT = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 Fact = str | bool | float
 
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from gatepost.errors import Malformed
-from gatepost.model.names import NameServer, parse_name_server
+from gatepost.model.names import NameServer, parse_name_server, read_name
 from gatepost.model.netmap import DnsRoute, DnsSettings, IPAddress
 from gatepost.sessions.netmap_nodes import parse_address
 from gatepost.wire import netmap
-
-_LONGEST_NAME = 253  # characters, RFC 1035 section 3.1 without the final dot
-_LONGEST_LABEL = 63
 
 Report = Callable[[str, str], None]
 
@@ -41,13 +38,10 @@ def parse_dns(wire: netmap.DnsConfig, report: Report) -> DnsSettings:
 
 def parse_name(text: str) -> str:
     """Return a name in small letters without dots at its ends; raise `Malformed`."""
-    name = text.strip(".").lower()
-    labels = name.split(".")
-    if not name.isascii() or len(name) > _LONGEST_NAME:
-        raise Malformed(f"{text!r} is not a name of at most {_LONGEST_NAME} ASCII characters")
-    if not all(0 < len(label) <= _LONGEST_LABEL for label in labels) or set(name) & set(" \\/"):
-        raise Malformed(f"{text!r} is not a name: each label has 1 to {_LONGEST_LABEL} characters")
-    return name
+    try:
+        return read_name(text)
+    except ValueError as error:
+        raise Malformed(str(error)) from error
 
 
 def _kept(text: str, what: str, report: Report) -> Iterator[str]:

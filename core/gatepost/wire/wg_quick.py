@@ -23,12 +23,12 @@ from ipaddress import collapse_addresses, ip_address, ip_interface, ip_network
 from typing import TypeVar
 
 from gatepost.errors import SettingsError
+from gatepost.model.exits import EVERYWHERE
 from gatepost.model.keys import NodePrivate, NodePublic, PresharedKey
 from gatepost.model.netmap import IPAddress, IPNetwork
 from gatepost.model.provider import Provider
 
 LONGEST = 16_384  # characters; providers' files have about 300
-EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _COMMANDS = ("preup", "postup", "predown", "postdown")
 _REFUSED = {
     **dict.fromkeys(

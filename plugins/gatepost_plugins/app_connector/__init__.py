@@ -15,8 +15,6 @@ from ipaddress import ip_network
 from gatepost.api import (
     ACCEPT_RA,
     APP_CONNECTOR,
-    MESH_V4,
-    MESH_V6,
     Advertise,
     Announce,
     AnswerPeers,
@@ -37,22 +35,11 @@ from gatepost.api import (
     about,
     forwarding,
     hookimpl,
+    why_never_behind,
 )
 from gatepost_plugins.app_connector.domains import parse_domain, suffix_of
 from gatepost_plugins.app_connector.policy import apps_of
 from gatepost_plugins.app_connector.using import parse_use, use
-
-FORBIDDEN: dict[IPNetwork, str] = {
-    MESH_V4: "the mesh itself",
-    MESH_V6: "the mesh itself",
-    ip_network("127.0.0.0/8"): "loopback",
-    ip_network("::1/128"): "loopback",
-    ip_network("169.254.0.0/16"): "link-local",
-    ip_network("fe80::/10"): "link-local",
-    ip_network("224.0.0.0/3"): "multicast or nobody's",
-    ip_network("ff00::/8"): "multicast",
-    ip_network("0.0.0.0/8"): "unspecified",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +123,7 @@ def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterat
             yield Notice("app-domain-refused", str(error), Level.ERROR)
     routes = list[IPNetwork]()
     for network in (*settings.routes, *apps.routes):
-        if reason := _unfit(network):
+        if reason := why_never_behind(network):
             yield Notice("network-refused", f"{network} is not advertised: {reason}", Level.ERROR)
         else:
             routes.append(network)
@@ -194,16 +181,6 @@ def _uncovered(hosts: set[IPNetwork], routes: list[IPNetwork]) -> Iterator[IPNet
     for host in hosts:
         if not any(r.version == host.version and host.network_address in r for r in routes):
             yield host
-
-
-def _unfit(network: IPNetwork) -> str:
-    """Say why a network must not be advertised; nothing if it may."""
-    if network.prefixlen == 0:
-        return "a default route is the work of an exit node; name the networks one by one"
-    for forbidden, kind in FORBIDDEN.items():
-        if network.version == forbidden.version and network.overlaps(forbidden):
-            return f"it overlaps {forbidden} ({kind})"
-    return ""
 
 
 def _order(network: IPNetwork) -> tuple[int, int, int]:

@@ -39,6 +39,7 @@ from gatepost.api import (
     forwarding,
     hookimpl,
     owned,
+    why_never_behind,
 )
 from gatepost.sessions.guests import Guest, read_guests
 
@@ -160,14 +161,11 @@ def _unfit(networks: tuple[IPNetwork, ...], attached: tuple[IPNetwork, ...]) -> 
     if len({n.version for n in networks}) < len(networks):
         return "one network of each version of IP is enough for the machines"
     for network in networks:
-        mesh = MESH_V4 if network.version == 4 else MESH_V6  # noqa: PLR2004  # the version of IP
-        # The library has a method for each version, and these are of the same.
-        taken = [n for n in (mesh, *attached) if n.version == network.version]
-        for other in taken:
-            if network.overlaps(other):
+        for other in attached:
+            if network.version == other.version and network.overlaps(other):
                 return f"{network} overlaps {other}, which is in use already: choose another"
-        if network.is_loopback or network.is_link_local or network.is_multicast:
-            return f"{network}: such addresses belong to no machine: choose another"
+        if network.prefixlen and (reason := why_never_behind(network)):
+            return f"{network}: {reason}: choose another"
         if network.num_addresses < 4 or network.prefixlen == 0:  # noqa: PLR2004  # box and one more
             return f"{network} has no room for machines: choose a network such as 10.77.1.0/24"
     return ""

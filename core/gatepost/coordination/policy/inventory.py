@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gatepost.coordination.records import NodeRecord, Report, User
+from gatepost.model.exits import EVERYWHERE
 from gatepost.model.netmap import IPNetwork
 from gatepost.policy.approve import approved_by
 from gatepost.policy.directory import Directory
 from gatepost.policy.document import Policy
-from gatepost.policy.inventory import EXIT, Fact, Inventory, Machine, Member, Role, Tailnet
+from gatepost.policy.inventory import Fact, Inventory, Machine, Member, Role, Tailnet
 from gatepost.wire.hostinfo import Hostinfo
 
 # What this server says of itself to every node. Its names end in its own domain,
@@ -33,8 +34,8 @@ def machine_of(record: NodeRecord, report: Report, carried: tuple[IPNetwork, ...
         addresses=record.addresses,
         owner=record.user_id,
         tags=record.tags,
-        routes=tuple(r for r in carried if r not in EXIT),
-        is_exit=any(r in carried for r in EXIT),
+        routes=tuple(r for r in carried if r not in EVERYWHERE),
+        is_exit=any(r in carried for r in EVERYWHERE),
         is_connector=bool(report.hostinfo.app_connector),
         facts=facts_of(report.hostinfo),
     )

@@ -92,6 +92,18 @@ class Browser:
         script = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
         return str(self.driver.execute_script(script, selector, name))  # pyright: ignore[reportUnknownMemberType]  # selenium
 
+    def resize(self, width: int) -> None:
+        """Look through a window of this width."""
+        self.driver.execute_cdp_cmd(  # pyright: ignore[reportUnknownMemberType]  # selenium's dict
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 740, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+
+    def ask(self, expression: str) -> object:
+        """Return what an expression is worth in the page."""
+        answer: object = self.driver.execute_script(f"return {expression}")  # pyright: ignore[reportUnknownMemberType]  # selenium
+        return answer
+
     def complaints(self) -> list[str]:
         """Return what the browser logged: refused scripts, failed loads."""
         log: list[dict[str, str]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]  # selenium has no types here
@@ -190,11 +202,26 @@ def test_a_plugins_form_is_filled_and_saved(inside: Browser, node: FakeNode) -> 
     assert node.installed["subnet-router"].fields[0].value == ("10.1.0.0/16",)
 
 
-def test_no_page_is_wider_than_a_telephone(inside: Browser) -> None:
-    inside.driver.execute_cdp_cmd(  # pyright: ignore[reportUnknownMemberType]  # selenium's dict
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True},
+@pytest.mark.parametrize("width", [1280, 390])
+def test_found_networks_stand_on_one_line_each_apart_from_the_form(
+    inside: Browser, width: int
+) -> None:
+    inside.resize(width)
+    inside.open("/routes")
+    lines = inside.ask(
+        "[...document.querySelectorAll('.rows code')].map(c => c.getClientRects().length)"
     )
+    bottom = inside.ask("document.querySelector('form.stack').getBoundingClientRect().bottom")
+    below = inside.ask("document.querySelector('form.stack + h2').getBoundingClientRect().top")
+
+    assert lines == [1, 1, 1]
+    assert isinstance(bottom, float | int)
+    assert isinstance(below, float | int)
+    assert below - bottom >= 16
+
+
+def test_no_page_is_wider_than_a_telephone(inside: Browser) -> None:
+    inside.resize(360)
     widths: dict[str, int] = {}
     for path in ("/", "/routes", "/plugins", "/plugins/subnet-router", "/password"):
         inside.open(path)

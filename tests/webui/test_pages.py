@@ -116,6 +116,19 @@ def test_notices_are_shown(inside: Page, node: FakeNode) -> None:
     assert "Two sites offer it." in inside.get("/").text
 
 
+def test_a_command_in_a_notice_is_shown_as_one_and_escaped(inside: Page, node: FakeNode) -> None:
+    node.notices = (NoticeDocument(code="x", text="use `gatepost up <b>` & see"),)
+
+    assert "use <code>gatepost up &lt;b&gt;</code> &amp; see" in inside.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("path", "of"), [("/peers/far", "Status"), ("/providers", "Plugins"), ("/routes", "Networks")]
+)
+def test_every_page_says_where_it_belongs(inside: Page, path: str, of: str) -> None:
+    assert f'aria-current="page">{of}</a>' in inside.get(path).text
+
+
 def test_a_box_that_is_not_signed_in_shows_where_to(inside: Page, node: FakeNode) -> None:
     node.state, node.auth_url, node.approved_at = "NeedsLogin", AUTH_URL, 10**9
 
@@ -268,6 +281,7 @@ def test_an_unknown_plugin_is_404(inside: Page) -> None:
 
 
 def test_an_unknown_page_is_404(inside: Page) -> None:
+    assert "There is no page /nowhere." in inside.get("/nowhere").text
     assert inside.get("/nowhere").status_code == 404
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
 
-from flask import Flask, render_template
+from flask import Flask, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from gatepost.errors import (
@@ -96,7 +96,9 @@ def _on_error(error: GatepostError) -> tuple[str, int]:
 
 
 def _on_http_error(error: HTTPException) -> tuple[str, int]:
-    return _page(HTTPStatus(error.code or 500), error.description or "", "")
+    status = HTTPStatus(error.code or 500)
+    text = f"there is no page {request.path}" if status == HTTPStatus.NOT_FOUND else ""
+    return _page(status, text or error.description or "", "")
 
 
 def _page(status: HTTPStatus, text: str, hint: str) -> tuple[str, int]:
@@ -104,4 +106,7 @@ def _page(status: HTTPStatus, text: str, hint: str) -> tuple[str, int]:
         HTTPStatus.SERVICE_UNAVAILABLE: "The node does not answer",
         HTTPStatus.NOT_FOUND: "There is no such thing",
     }.get(status, status.phrase)
-    return render_template("error.html", title=title, text=text, hint=hint), status
+    is_missing = status == HTTPStatus.NOT_FOUND
+    return render_template(
+        "error.html", title=title, text=text, hint=hint, is_missing=is_missing
+    ), status

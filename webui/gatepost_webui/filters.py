@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from flask import Flask
+from markupsafe import Markup, escape
 
 from gatepost import __version__
 from gatepost.localapi import words
 from gatepost.model.status import PeerDocument
+
+_COMMAND = re.compile(r"`([^`]+)`")
 
 
 def add_filters(app: Flask, now: Callable[[], float]) -> None:
@@ -29,6 +33,7 @@ def add_filters(app: Flask, now: Callable[[], float]) -> None:
         until,
         path,
         date,
+        with_commands,
         words.age,
         words.short_name,
         words.size,
@@ -40,3 +45,8 @@ def add_filters(app: Flask, now: Callable[[], float]) -> None:
 
 def date(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def with_commands(text: str) -> Markup:
+    """Show what stands in backticks, as on a terminal, as what is to be typed."""
+    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped

@@ -50,7 +50,7 @@ class Settings:
 def describe() -> PluginInfo:
     return PluginInfo(
         title="mDNS and SSDP reflector",
-        summary="Lets hosts of chosen sites find each other's services (mDNS and SSDP).",
+        summary="Lets hosts of chosen sites find each other's printers, players and the like.",
         settings=Settings,
     )
 

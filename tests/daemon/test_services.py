@@ -127,3 +127,53 @@ async def test_what_comes_while_a_service_gets_other_parameters_is_not_lost() ->
             sender.sendto(b"question", ("127.0.0.1", place.port))
         await services.replace((Service("s", hold, "second"), place), HERE)
         await eventually(lambda: inputs.observed.get(FACT, "") == "second question")
+
+
+class Farewell:
+    """A service that notes when it is said farewell to, and stays until it may go."""
+
+    def __init__(self) -> None:
+        self.began, self.may_go = asyncio.Event(), asyncio.Event()
+        self.was_cancelled = asyncio.Event()
+
+    async def say(self, context: ServiceContext, params: Any) -> None:
+        self.began.set()
+        try:
+            await self.may_go.wait()
+        except asyncio.CancelledError:
+            self.was_cancelled.set()
+            raise
+        await context.answer(FACT, f"gone {params}")
+
+    def service(self) -> Service:
+        return Service("s", answer, 1, farewell=self.say)
+
+
+async def test_a_service_that_nobody_wants_any_more_takes_leave() -> None:
+    farewell = Farewell()
+    farewell.may_go.set()
+    async with running() as (services, inputs):
+        await services.replace((farewell.service(),), HERE)
+        await services.replace((), HERE)
+        await eventually(lambda: inputs.observed.get(FACT, "") == "gone 1")
+
+        assert services.notices() == ()
+
+
+async def test_a_service_that_is_wanted_again_takes_leave_no_longer() -> None:
+    farewell = Farewell()
+    async with running() as (services, _):
+        await services.replace((farewell.service(),), HERE)
+        await services.replace((), HERE)
+        await eventually(farewell.began.is_set)
+        await services.replace((farewell.service(),), HERE)
+        await eventually(farewell.was_cancelled.is_set)
+
+
+async def test_no_service_takes_leave_when_it_changes_or_the_daemon_ends() -> None:
+    farewell = Farewell()
+    async with running() as (services, _):
+        await services.replace((farewell.service(),), HERE)
+        await services.replace((Service("s", answer, 2, farewell=farewell.say),), HERE)
+
+    assert not farewell.began.is_set()

@@ -2,7 +2,7 @@
 
 A service starts when all its sockets are open, is restarted with a growing
 pause when it ends, is replaced when its parameters or sockets change, and is
-cancelled when no plugin asks for it any more.
+cancelled when no plugin asks for it any more; then its farewell runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from gatepost.model.kernel import Listen
 from gatepost.model.netmap import IPAddress
 from gatepost.model.observed import Watch
-from gatepost.model.process import Service
+from gatepost.model.process import Run, Service
 from gatepost.model.resolver import NameView
 from gatepost.model.resource import Level, Notice, Resource
 from gatepost.net.dns_resolver import Resolver
@@ -26,6 +26,7 @@ from gatepost.net.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
+FAREWELL = 10.0  # seconds that a service has to take back what it told others
 FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0  # seconds before a service that ended is started again
 _IP_FREEBIND = 15  # Linux: bind an address that is not there yet
 
@@ -73,6 +74,7 @@ class Services:
     read_status: Callable[[], str]
     resolver: Resolver
     _running: dict[str, Running] = field(default_factory=dict[str, Running])
+    _farewells: dict[str, asyncio.Task[None]] = field(default_factory=dict[str, asyncio.Task[None]])
     _tasks: Tasks = field(default_factory=Tasks)
 
     def notices(self) -> tuple[Notice, ...]:
@@ -99,6 +101,8 @@ class Services:
             is_moved = running.places != frozenset(places.get(name, set()))
             if is_moved or name not in wanted:
                 await self._stop(name)
+                if name not in wanted:
+                    self._take_leave(running)
             elif running.service != wanted[name]:
                 kept[name] = await self._end(name)
         for name, service in wanted.items():
@@ -113,6 +117,8 @@ class Services:
 
     def _start(self, running: Running) -> None:
         name = running.service.name
+        if leaving := self._farewells.pop(name, None):
+            leaving.cancel()
         self._running[name] = running
         running.task = self._tasks.spawn(self._keep(running), f"service {name}")
 
@@ -127,6 +133,20 @@ class Services:
             running.task.cancel()
             await asyncio.gather(running.task, return_exceptions=True)
         return running.opened
+
+    def _take_leave(self, running: Running) -> None:
+        service = running.service
+        if service.farewell is not None:
+            work = self._say_farewell(service.name, service.farewell, service.params)
+            self._farewells[service.name] = self._tasks.spawn(work, f"end of {service.name}")
+
+    async def _say_farewell(self, name: str, farewell: Run, params: object) -> None:
+        context = Context(self.publish, self.read_status, self.resolver, ())
+        try:
+            async with asyncio.timeout(FAREWELL):
+                await farewell(context, params)
+        except Exception as error:  # noqa: BLE001  # a service may be a stranger's code
+            log.warning("end of service %s: %s: %s", name, type(error).__name__, error)
 
     async def _keep(self, running: Running) -> None:
         pause = FIRST_PAUSE

@@ -43,13 +43,16 @@ class Service(Resource):
     """An async function kept running with these parameters.
 
     The engine restarts it when the parameters change and cancels it when no
-    plugin asks for it.
+    plugin asks for it. Then `farewell` is run with the same parameters, to take back what
+    others were told; not when the daemon ends, and it is cancelled after some seconds, or
+    when the service is wanted again.
     """
 
     identity: ClassVar = ("name",)
     name: str
     run: Run
     params: object = None
+    farewell: Run | None = None
 
 
 @dataclass(frozen=True, slots=True)

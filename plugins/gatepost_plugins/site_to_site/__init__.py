@@ -43,6 +43,7 @@ from gatepost_plugins.site_to_site.advertising import (
     Parameters,
     WatchAnnounced,
     advertise,
+    take_back,
 )
 
 NAME = "site-to-site"
@@ -169,7 +170,7 @@ def _announced(
     )
     spoken = tuple(p for p in parameters if p.routes or p.withdrawn)
     if spoken:
-        yield Service(NAME, advertise, spoken)
+        yield Service(NAME, advertise, spoken, farewell=take_back)
 
 
 def _remote(carried: Iterable[IPNetwork], local: LocalNetworks) -> frozenset[IPv6Network]:

@@ -1,7 +1,8 @@
 """The service that sends router advertisements: who asks is answered, all are told now and then.
 
-A route that is taken back is said to be so three times. When the service ends with the daemon
-nothing is taken back: the box goes on forwarding, and hosts keep a route for its lifetime.
+A route that is taken back is said to be so three times, all of them when nobody wants the service
+any more. When it ends with the daemon nothing is taken back: the box goes on forwarding, and hosts
+keep a route for its lifetime.
 """
 
 from __future__ import annotations
@@ -83,6 +84,20 @@ async def advertise(context: ServiceContext, parameters: tuple[Parameters, ...])
                 await context.answer(WatchAnnounced(), Announced(kept))
 
 
+async def take_back(_: object, parameters: tuple[Parameters, ...]) -> None:
+    """Say on all these links that none of the routes is there any more."""
+    with contextlib.ExitStack() as stack:
+        async with asyncio.TaskGroup() as group:
+            for told in parameters:
+                gone = Parameters(link=told.link, withdrawn=told.routes | told.withdrawn)
+                try:
+                    link = stack.enter_context(contextlib.closing(Link.open(gone)))
+                except OSError as error:  # the device is gone, and hosts behind it hear nothing
+                    log.info("%s", error)
+                    continue
+                group.create_task(link.introduce(), name=f"take back on {told.link}")
+
+
 @dataclass(slots=True)
 class Link:
     """One network device with its socket."""
@@ -106,11 +121,15 @@ class Link:
 
     async def run(self) -> None:
         """Introduce the routes, then repeat them and answer, for ever."""
+        await self.introduce()
+        while True:
+            await self._speak_within(_about(INTERVAL))
+
+    async def introduce(self) -> None:
+        """Tell it as often as it takes until everybody has heard."""
         for pause in FIRST:
             await self._speak_within(pause)
         self.introduced.set()
-        while True:
-            await self._speak_within(_about(INTERVAL))
 
     async def _speak_within(self, seconds: float) -> None:
         """Advertise after that time, or sooner if somebody asks."""

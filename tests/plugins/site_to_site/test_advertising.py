@@ -18,7 +18,7 @@ from gatepost.wire.router_advertisement import (
     read_advertisement,
     write_solicitation,
 )
-from gatepost_plugins.site_to_site.advertising import LIFETIME, Link, Parameters, only
+from gatepost_plugins.site_to_site.advertising import LIFETIME, Link, Parameters, only, take_back
 
 pytestmark = pytest.mark.root
 
@@ -69,6 +69,26 @@ def test_hosts_hear_what_is_there_and_what_is_taken_back(pair: tuple[Machine, Ma
         RouteInformation(prefix=SITE, lifetime=LIFETIME),
         RouteInformation(prefix=OLD, lifetime=0),
     )
+
+
+def test_hosts_hear_that_nothing_is_there_when_nobody_wants_it_any_more(
+    pair: tuple[Machine, Machine],
+) -> None:
+    box, host = pair
+    missing = Parameters(link="lan9", routes=frozenset({SITE}))  # which keeps nobody from the rest
+
+    async def work(_: object) -> tuple[RouteInformation, ...]:
+        with host_socket(host, 255) as hearing:
+            async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
+                speaking = group.create_task(take_back(None, (missing, PARAMETERS)))
+                heard = await asyncio.get_running_loop().sock_recv(hearing, 1500)
+                speaking.cancel()
+        return read_advertisement(heard).routes
+
+    assert set(run_inside(box, work)) == {
+        RouteInformation(prefix=SITE, lifetime=0),
+        RouteInformation(prefix=OLD, lifetime=0),
+    }
 
 
 @pytest.mark.parametrize(("hop_limit", "heard"), [(255, True), (64, False)])

@@ -119,7 +119,9 @@ def test_an_official_client_reaches_the_lan_of_a_box(pair: Pair) -> None:
 def test_an_official_client_and_a_box_let_in_what_the_policy_says(pair: Pair, name: str) -> None:
     pair.set_policy(POLICIES[name])
     time.sleep(patient(STOP))
-    asked = [(kind, outward) for kind in KINDS for outward in (True, False)]
+    asked: list[tuple[Kind, bool]] = [
+        (kind, outward) for kind in KINDS for outward in (True, False)
+    ]
     found = {(kind, out): pair.is_open(kind, outward=out) for kind, out in asked}
 
     assert found == {(kind, out): pair.may(kind, outward=out) for kind, out in asked}

@@ -19,6 +19,7 @@ from ipaddress import IPv4Address, ip_address
 from gatepost.errors import WireError
 from gatepost.model.keys import DiscoPublic, NodePublic
 from gatepost.model.netmap import IPAddress, Node
+from gatepost.net.renewed import RenewedKeys
 from gatepost.net.udp import ANCILLARY, ask_for_arrival, packet_info, read_arrival
 from gatepost.sessions.paths_outputs import Local
 from gatepost.sessions.token_bucket import TokenBucket
@@ -65,6 +66,7 @@ class Tsmp:
         # Their own addresses only: who routes for others does not speak for them.
         self._owners: dict[IPAddress, NodePublic] = {}
         self._first: dict[NodePublic, IPAddress] = {}
+        self._renewed = RenewedKeys(self.advertise)
 
     def open(self, stack: AsyncExitStack) -> None:
         """Listen until the stack ends. Raise `OSError` without CAP_NET_RAW."""
@@ -88,6 +90,7 @@ class Tsmp:
         known = tuple(peers)
         self._owners = {a: p.key for p in known for a in p.addresses}
         self._first = {p.key: p.addresses[0] for p in known if p.addresses}
+        self._renewed.set_peers(known)
 
     def advertise(self, key: NodePublic) -> None:
         """Tell a peer our discovery key: it may know the one from before our last start."""

@@ -16,7 +16,8 @@ readonly packages=(nftables python3 python3-venv wireguard-go)
 # PC core; nobody has measured a Pi, ten times that would not surprise.
 readonly compiler=(gcc libsystemd-dev pkg-config python3-dev)
 readonly programs=(gatepost gatepostd gatepost-coordination gatepost-derp)
-readonly units=(gatepost-guard.service gatepost-coordination.service gatepost-derp.service gatepostd.service gatepost-web.service)
+readonly units=(gatepost-guard.service gatepost-coordination.service gatepost-derp.service gatepostd.service gatepost-web.service gatepost-frr.path)
+readonly started=(gatepost-frr.service) # by others of them
 
 root=
 purge=
@@ -113,7 +114,7 @@ install_files() {
     for program in "${programs[@]}"; do
         ln -sfn "/opt/gatepost/bin/$program" "$root/usr/local/bin/$program"
     done
-    install -m 0644 systemd/system/*.service "$root/etc/systemd/system/"
+    install -m 0644 systemd/system/*.{service,path} "$root/etc/systemd/system/"
     install -m 0644 systemd/networkd.conf.d/10-gatepost.conf "$root/etc/systemd/networkd.conf.d/"
     install -m 0644 systemd/sysusers.d/gatepost.conf "$root/etc/sysusers.d/"
     install -m 0644 systemd/tmpfiles.d/gatepost.conf "$root/etc/tmpfiles.d/"
@@ -132,7 +133,8 @@ start_units() {
     # systemd-networkd reads its settings only when it starts; it keeps what it manages.
     systemctl try-restart systemd-networkd.service || true
     systemctl enable --quiet "${units[@]}"
-    systemctl restart gatepostd.service gatepost-web.service
+    systemctl restart gatepostd.service gatepost-web.service gatepost-frr.path
+    systemctl try-restart "${started[@]}"
     [[ ! -e /etc/gatepost/coordination.toml ]] || systemctl restart gatepost-coordination.service
     [[ ! -e /etc/gatepost/derp.toml ]] || systemctl restart gatepost-derp.service
 }
@@ -146,6 +148,7 @@ stop_units() {
     [[ ! -x /usr/local/bin/gatepost ]] || quietly timeout 20 /usr/local/bin/gatepost down ||
         say "the node did not go down by itself; a restart of the machine removes what it left"
     systemctl disable --quiet --now "${units[@]}" || true
+    systemctl stop "${started[@]}" || true
     [[ ! -s $before ]] || cp -p "$before" "$settings"
     rm -f "$before"
 }
@@ -154,7 +157,7 @@ uninstall_box() {
     local program file
     [[ -n $root || ! -d /run/systemd/system ]] || stop_units
     for program in "${programs[@]}"; do rm -f "$root/usr/local/bin/$program"; done
-    for file in "${units[@]}"; do rm -rf "$root/etc/systemd/system/$file"; done
+    for file in "${units[@]}" "${started[@]}"; do rm -rf "$root/etc/systemd/system/$file"; done
     rm -f "$root"/etc/{systemd/networkd.conf.d/10-gatepost.conf,sysusers.d/gatepost.conf,tmpfiles.d/gatepost.conf}
     rm -rf "$root/opt/gatepost"
     if [[ -n $purge ]]; then

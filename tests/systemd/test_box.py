@@ -44,7 +44,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
         (root / "etc/gatepost/coordination.toml").write_text(_SERVER)
         silence(root)
         check_out(root)
-        units = [f"{unit}.service" for unit in _UNITS]
+        units = [*(f"{unit}.service" for unit in _UNITS), "gatepost-frr.path"]
         subprocess.run(["systemctl", f"--root={root}", "--quiet", "enable", *units], check=True)
         yield root
 
@@ -88,6 +88,20 @@ def test_forwarding_can_be_switched_on_under_the_unit(box: Box) -> None:
     box.say("gatepost", "admin", "routes", "approve", "1", "10.1.0.0/16")
 
     box.until("cat", "/proc/sys/net/ipv4/ip_forward", says="1")
+
+
+def test_frr_runs_under_its_unit_while_the_node_wants_it(box: Box) -> None:
+    box.say("gatepost", "plugin", "enable", "dynamic-routing")
+    words = ("as-number=65001", "neighbours=127.0.0.9 as 65002", "ospf-links=lo")
+    box.say("gatepost", "plugin", "set", "dynamic-routing", *words)
+    box.until("gatepost", "status", "--json", says="BGP with 127.0.0.9 is down")
+    journal = box.journal("gatepost-frr")
+    box.say("gatepost", "plugin", "disable", "dynamic-routing")
+    box.until("sh", "-c", "systemctl is-active gatepost-frr || :", says="inactive")
+
+    assert "ospfd runs" in journal
+    assert "not permitted" not in journal
+    assert box.run("pgrep", "-x", "zebra").returncode == 1
 
 
 def test_only_root_and_the_group_change_things(box: Box) -> None:

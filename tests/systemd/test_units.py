@@ -17,6 +17,7 @@ LIMITS = {
     "gatepostd": 4.0,
     "gatepost-coordination": 2.0,
     "gatepost-derp": 2.0,
+    "gatepost-frr": 4.0,
     "gatepost-guard": 2.0,
     "gatepost-web": 2.0,
 }
@@ -45,6 +46,12 @@ def test_a_unit_is_as_closed_as_promised(unit: str, limit: float) -> None:
 
 def test_every_unit_has_a_limit() -> None:
     assert {path.stem for path in UNITS.iterdir()} == set(LIMITS)
+
+
+def test_a_path_starts_the_routing_daemon() -> None:
+    said = analyze("verify", "--man=no", str(UNITS / "gatepost-frr.path"))
+
+    assert [line for line in said.splitlines() if "is not executable" not in line] == []
 
 
 @pytest.mark.parametrize("unit", LIMITS)

@@ -40,11 +40,13 @@ WANTED = RoutingDaemon(
 )
 PASSWORDS = {SECRET: "s3cret!#;"}
 
-networks = st.builds(
-    lambda address, length: IPv4Network((address, length), strict=False),
-    st.integers(0, 2**32 - 1),
-    st.integers(1, 32),
-)
+
+
+def make_network(address: int, length: int) -> IPv4Network:
+    return IPv4Network((address, length), strict=False)
+
+
+networks = st.builds(make_network, st.integers(0, 2**32 - 1), st.integers(1, 32))
 passwords = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=16)
 neighbours = st.builds(
     BgpNeighbour,

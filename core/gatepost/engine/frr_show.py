@@ -60,17 +60,20 @@ class _OspfPeers(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_routes(text: str, protocol: RoutingProtocol) -> tuple[LearnedRoute, ...]:
     """Return the routes that are in force; raise `Malformed`."""
-    found = _decode(text, dict[str, tuple[_Route, ...]])
-    return tuple(
-        LearnedRoute(
-            network=ip_network(name),
-            protocol=protocol,
-            gateway=next((ip_address(h.ip) for h in route.nexthops if h.ip), None),
-        )
+    found: dict[str, tuple[_Route, ...]] = _decode(text, dict[str, tuple[_Route, ...]])
+    in_force = [
+        (name, next(hop.ip for hop in route.nexthops if hop.ip))
         for name, routes in found.items()
         for route in routes
         if route.selected and route.installed and any(hop.ip for hop in route.nexthops)
-    )
+    ]
+    try:
+        return tuple(
+            LearnedRoute(network=ip_network(name), protocol=protocol, gateway=ip_address(hop))
+            for name, hop in in_force
+        )
+    except ValueError as error:
+        raise Malformed(f"FRR's answer: {error}") from error
 
 
 def read_bgp(text: str, speaker: BgpSpeaker) -> tuple[RoutingNeighbour, ...]:
@@ -97,7 +100,10 @@ def _bgp_neighbour(address: str, peer: _BgpPeer | None) -> RoutingNeighbour:
 
 def read_ospf(text: str) -> tuple[RoutingNeighbour, ...]:
     """Return how it stands with each router that was heard; raise `Malformed`."""
-    return tuple(_ospf_neighbours(_decode(text, _OspfPeers)))
+    try:
+        return tuple(_ospf_neighbours(_decode(text, _OspfPeers)))
+    except ValueError as error:
+        raise Malformed(f"FRR's answer: {error}") from error
 
 
 def _ospf_neighbours(found: _OspfPeers) -> Iterator[RoutingNeighbour]:

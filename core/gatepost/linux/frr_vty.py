@@ -72,3 +72,5 @@ async def open_vty(socket: Path) -> AsyncGenerator[Vty]:
         yield vty
     finally:
         writer.close()
+        with contextlib.suppress(OSError):  # whatever it says, it is gone
+            await writer.wait_closed()

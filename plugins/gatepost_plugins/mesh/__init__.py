@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gatepost.api import (
@@ -92,10 +92,22 @@ def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterat
         yield WireGuardPeer(device=owned.DEVICE, public_key=peer.key)
     attached = observed.get(WatchLocalNetworks(), LocalNetworks()).networks
     # What the LAN's own routers lead to is as near as what this machine is attached to.
-    learned = observed.get(WatchRouting(), RoutingState()).learned
-    attached = (*attached, *(route.network for route in learned))
+    learned = {route.network for route in observed.get(WatchRouting(), RoutingState()).learned}
+    attached = (*attached, *_contested(learned, peers))
     yield from _routes(netmap, peers, settings, attached)
     yield from _rules()
+
+
+def _contested(learned: Collection[IPNetwork], peers: tuple[Node, ...]) -> Iterator[IPNetwork]:
+    """Keep what lies in a network of another site; a thousand of the LAN may be in none."""
+    if not learned:
+        return
+    offered = {prefix for peer in peers for prefix in peer.allowed}
+    lengths = {(prefix.version, prefix.prefixlen) for prefix in offered}
+    for network in sorted(learned, key=str):
+        outer = (n for v, n in lengths if v == network.version and 0 < n <= network.prefixlen)
+        if any(network.supernet(new_prefix=n) in offered for n in outer):
+            yield network
 
 
 def _routes(

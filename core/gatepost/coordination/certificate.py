@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,8 @@ from gatepost.model.keys import NodePublic
 from gatepost.net.meta_certificate import meta_certificate
 from gatepost.net.own_certificate import own_certificate
 from gatepost.net.tls import server_context
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,11 @@ def certificate_of(
     meta = b"" if relay is None else meta_certificate(relay, now)
     if settings.certificate is not None:
         return Certificate(server_context(*settings.certificate, more=meta), "")
+    if settings.server_url.startswith("https:"):
+        log.warning(
+            "server-url is https, and there is no certificate: nodes refuse the self-signed one, "
+            "so set certificate and certificate-key, unless a proxy with its own is before this"
+        )
     names = [settings.host]
     if settings.derp is not None:
         derp = settings.derp

@@ -35,6 +35,7 @@ HEAD_START = 0.5  # seconds that each way has before the next is tried too
 _BODY_LIMIT = 64 << 10  # octets of the answer to /key, and of a refusal
 _REASON_LIMIT = 300  # characters of a refusal that are shown
 _READ_SIZE = 64 << 10  # octets
+_SELF_SIGNED = {18, 19}  # X509_V_ERR_: the certificate itself, or the last of its chain
 _UNACKNOWLEDGED = 90_000  # milliseconds that written bytes may stay without an answer by TCP
 
 
@@ -237,9 +238,11 @@ def _reaching(way: Way) -> Generator[None]:
     except asyncio.IncompleteReadError as error:
         raise UnreachableError(f"{way} closed the connection during the handshake") from error
     except ssl.SSLCertVerificationError as error:
+        hint = f"this machine's clock says {utc_now():%Y-%m-%d}, is that right?"
+        if error.verify_code in _SELF_SIGNED:
+            hint = "the server needs one from an authority that this machine trusts"
         raise RefusedError(
-            f"{way}: {error.verify_message}: the certificate is not trusted; "
-            f"this machine's clock says {utc_now():%Y-%m-%d}, is that right?"
+            f"{way}: {error.verify_message}: the certificate is not trusted; {hint}"
         ) from error
     except OSError as error:
         raise UnreachableError(f"{way}: {error.strerror or error}") from error

@@ -6,6 +6,8 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.coordination.makers import NOW, make_node, make_report, make_world
 
 from gatepost.coordination.records import (
@@ -16,10 +18,14 @@ from gatepost.coordination.records import (
     PutPolicy,
     Report,
 )
+from gatepost.coordination.routes import Carrier, precedence
 from gatepost.coordination.world import Presence, World
+from gatepost.model.netmap import IPNetwork
+from gatepost.policy.intervals import span_of
 
 NET = ip_network("10.1.0.0/16")
 EXIT = ip_network("0.0.0.0/0")
+Routes = tuple[IPNetwork, ...]
 
 
 def router(number: int, *, online: bool | None = True) -> tuple[NodeRecord, Report, Presence]:
@@ -173,3 +179,56 @@ def test_who_took_a_prefix_over_while_a_world_was_made_keeps_it() -> None:
     assert current.primaries == {NET: 2}
     assert found.primaries == {NET: 2}
     assert found.nodes == current.with_records(records, {}, NOW).nodes
+
+
+PREFIXES = tuple(ip_network(f"10.{n}.0.0/16") for n in range(4))
+some = st.lists(st.sampled_from((*PREFIXES, EXIT)), unique=True, max_size=4).map(tuple)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            *(st.integers(1, 3), some, some, some, st.sampled_from((None, True, False))),
+            *(st.booleans(), st.booleans()),
+        ),
+        max_size=8,
+    )
+)
+def test_who_carries_what_follows_from_all_carriers_and_who_had_it(
+    steps: list[tuple[int, Routes, Routes, Routes, bool | None, bool, bool]],
+) -> None:
+    """After each step it is what the rule of precedence says of everybody."""
+    world = make_world(*(make_node(i) for i in (1, 2, 3)))
+    for i, announced, approved, preferred, online, is_expired, is_gone in steps:
+        if is_gone and i in world.nodes:
+            records = world.records.after([DropNode(i)])
+            world = settled(world, world.with_records(records, {i: None}, NOW))
+            continue
+        record = make_node(i, approved_routes=approved, preferred_routes=preferred)
+        world = settled(world, edited(world, record))
+        presence = Presence(online=online, expired=is_expired)
+        report = make_report(i, routes=announced)
+        node = replace(world.nodes[i], presence=presence, report=report)
+        world = settled(world, world.with_node(node))
+
+
+def settled(before: World, after: World) -> World:
+    """Check what a world says about routes against the rule; return it."""
+    carriers = [
+        Carrier(
+            id=n.id,
+            routes=() if n.presence.expired else n.carried,
+            online=n.presence.online,
+            preferred=n.record.preferred_routes,
+        )
+        for n in after.nodes.values()
+    ]
+    expected = precedence(carriers, before.primaries)
+
+    assert after.precedence == expected
+    assert after.spans == {span_of(p): p for p in expected}
+    assert after.order == {span_of(p): ids for p, ids in expected.items()}
+    for node in after.nodes.values():
+        carried = () if node.presence.expired else node.carried
+        assert node.routes == tuple(p for p in carried if p == EXIT or expected[p][0] == node.id)
+    return after

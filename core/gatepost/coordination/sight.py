@@ -53,6 +53,11 @@ class Group:
         default_factory=dict[int, tuple[IPNetwork, ...]], compare=False
     )
 
+    def __hash__(self) -> int:
+        """Count the routes only: there may be 10,000, and groups are looked up for each message."""
+        counts = tuple((i, len(routes)) for i, routes in self.routes)
+        return hash((self.visible, self.exits, self.without_ipv4, self.filter_key, counts))
+
     def sight(self, node_id: int) -> Sight:
         if not self.odd >> node_id & 1:
             return PLAIN

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+from ipaddress import IPv4Address, IPv6Address
 
 from gatepost.model.netmap import IPAddress, IPNetwork
 
@@ -106,16 +106,20 @@ EVERYWHERE = Intervals.of([(0, _IPV6 - 1), (_IPV6, _END)])
 
 def text_of(span: Span) -> str:
     """Return a span as filters write it: an address, a network, or "first-last"."""
-    first, last = address_of(span[0]), address_of(span[1])
+    (first, last), size = span, span[1] - span[0] + 1
     if first == last:
-        return str(first)
-    if (isinstance(first, IPv4Address) and isinstance(last, IPv4Address)) or (
-        isinstance(first, IPv6Address) and isinstance(last, IPv6Address)
-    ):
-        networks = [str(n) for n in summarize_address_range(first, last)]
-    else:
-        networks = []
-    return networks[0] if len(networks) == 1 else f"{first}-{last}"
+        return _text(first)
+    start, width = (first, 32) if last < _IPV6 else (first - _IPV6, 128)
+    if start < 0 or size & (size - 1) or start % size:
+        return f"{_text(first)}-{_text(last)}"
+    return f"{_text(first)}/{width + 1 - size.bit_length()}"
+
+
+def _text(number: int) -> str:
+    """Write an IPv4 address without an object for it: a filter may name 10,000 networks."""
+    if number < _IPV6:
+        return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    return str(IPv6Address(number - _IPV6))
 
 
 def bits(members: int) -> Iterable[int]:

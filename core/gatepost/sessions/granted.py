@@ -17,7 +17,7 @@ from gatepost.model.netmap import IPNetwork, NetMap
 from gatepost.wire.netmap import MapResponse
 
 SOON = 1.0  # seconds
-SELDOM = 300.0  # seconds, what the wait grows to, twice as long each time
+SELDOM = 60.0  # seconds, what the wait grows to, twice as long each time
 
 
 class GrantDoubt:

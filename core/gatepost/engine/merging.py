@@ -6,11 +6,12 @@ and not 60. A plugin that gives the very same objects as before says that nothin
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from gatepost.engine.merge import NOTHING, Desired, merge
 from gatepost.engine.plugins import Contribution, Owned
+from gatepost.hookspecs import Item
 from gatepost.model.kernel import Admit, ClampMss, Forward, ForwardOut, Route, WireGuardPeer
 from gatepost.model.mesh import AllowedPrefix
 from gatepost.model.observed import Watch
@@ -27,23 +28,21 @@ class Merging:
     """The last result, and what it was made of."""
 
     desired: Desired = NOTHING
-    _before: Sequence[Contribution] = ()
+    _before: dict[str, dict[int, Item]] = field(default_factory=dict[str, dict[int, Item]])
     _shared: frozenset[Hashable] = frozenset()  # keys that were asked for more than once
     _is_plain: bool = False  # nobody disagreed, so the past decides nothing
 
     def merge(self, contributions: Sequence[Contribution]) -> Desired:
         """Return what `merge` returns for these contributions after all that came before."""
-        stepped = self._step(contributions) if self._is_plain else None
-        if stepped is None:
-            self.desired = self._whole(contributions)
-        else:
-            self.desired = stepped
-        self._before = contributions
+        now = {c.plugin: dict(zip(map(id, c.items), c.items, strict=True)) for c in contributions}
+        stepped = self._step(contributions, now) if self._is_plain else None
+        self.desired = self._whole(contributions) if stepped is None else stepped
+        self._before = now
         return self.desired
 
     def forget(self) -> None:
         """Begin anew: nobody is an incumbent."""
-        self.desired, self._before, self._is_plain = NOTHING, (), False
+        self.desired, self._before, self._is_plain = NOTHING, {}, False
 
     def _whole(self, contributions: Sequence[Contribution]) -> Desired:
         items = [Owned(c.plugin, item) for c in contributions for item in c.items]
@@ -58,15 +57,17 @@ class Merging:
         self._is_plain = not any(n.code == "conflict" for n in desired.notices)
         return desired
 
-    def _step(self, contributions: Sequence[Contribution]) -> Desired | None:
+    def _step(
+        self, contributions: Sequence[Contribution], now: dict[str, dict[int, Item]]
+    ) -> Desired | None:
         """Return the next result; None where only all together can say it."""
-        if [c.plugin for c in contributions] != [c.plugin for c in self._before]:
+        if list(now) != list(self._before):
             return None
         was, will = _Claims(), _Claims()
-        for old, new in zip(self._before, contributions, strict=True):
-            before, after = set(map(id, old.items)), set(map(id, new.items))
-            _claim(was, old, after)
-            _claim(will, new, before)
+        for plugin, after in now.items():
+            before = self._before[plugin]
+            _claim(was, plugin, (before[i] for i in before.keys() - after.keys()))
+            _claim(will, plugin, (after[i] for i in after.keys() - before.keys()))
         if len(was) + len(will) > len(self.desired.resources):
             return None
         resources, owners = dict(self.desired.resources), dict(self.desired.owners)
@@ -106,8 +107,7 @@ class Merging:
         return True
 
 
-def _claim(claims: _Claims, of: Contribution, others: set[int]) -> None:
-    """Note the resources of a contribution that are not the same objects in the other one."""
-    for item in of.items:
-        if id(item) not in others and isinstance(item, Resource):
-            claims.setdefault(item.key, []).append((of.plugin, item))
+def _claim(claims: _Claims, plugin: str, items: Iterable[Item]) -> None:
+    for item in items:
+        if isinstance(item, Resource):
+            claims.setdefault(item.key, []).append((plugin, item))

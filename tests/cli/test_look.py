@@ -155,6 +155,25 @@ def test_an_unknown_command_is_a_usage_error(run: Run) -> None:
     assert run("frobnicate").code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("stauts",), "status"),
+        (("exit-nod",), "exit-node"),
+        (("admin", "polcy"), "policy"),
+        (("admin", "policy", "ad"), "add"),
+        (("plugin", "enabel"), "enable"),
+    ],
+)
+def test_a_misspelt_command_is_answered_with_the_right_one(
+    run: Run, words: tuple[str, ...], meant: str
+) -> None:
+    said = run(*words)
+
+    assert said.code == 2
+    assert f"Did you mean '{meant}'" in said.err.replace("one of: ", "")
+
+
 @pytest.mark.usefixtures("running")
 def test_ping_says_each_path_and_stops_when_it_is_direct(run: Run) -> None:
     said = run("ping", "far", "-c", "2")

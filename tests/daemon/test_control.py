@@ -329,6 +329,8 @@ async def test_a_server_that_is_not_there_costs_no_key_and_the_way_back_is_open(
         bench.control.log_in(LoginRequest(auth_key="key"))
         await eventually(lambda: HERE in bench.control.standing.trouble)
         assert not bench.control.is_logged_in
+        bench.control.configure(HERE, wanted=True)
+        assert bench.control.standing.trouble == ""  # it was the other server's
     server.keys.clear()
     async with running(server, tmp_path) as bench:  # and over a restart
         await eventually(lambda: bench.is_in)

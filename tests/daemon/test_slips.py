@@ -8,7 +8,7 @@ import pytest
 from tests.daemon.test_local_api import JOIN, box, until
 
 from gatepost.errors import NotFoundError, RefusedError
-from gatepost.model.status import UpRequest
+from gatepost.model.status import PluginRequest, UpRequest
 
 
 async def test_a_box_that_is_in_no_mesh_asks_nobody(tmp_path: Path) -> None:
@@ -22,6 +22,14 @@ async def test_a_box_that_is_in_no_mesh_asks_nobody(tmp_path: Path) -> None:
             await one.api.ping("box2", 60.0)
         with pytest.raises(RefusedError, match="switched off"):
             await one.api.why("box2", 60.0)
+
+
+async def test_a_misspelt_plugin_is_answered_with_the_right_one(tmp_path: Path) -> None:
+    async with box(tmp_path) as one:
+        with pytest.raises(NotFoundError, match="'lan_dns'") as caught:
+            await one.api.change_plugin("lan_dns", PluginRequest(enabled=True))
+
+    assert caught.value.hint == "did you mean lan-dns?"
 
 
 async def test_a_mesh_is_not_left_and_no_way_out_lost_by_a_slip(tmp_path: Path) -> None:

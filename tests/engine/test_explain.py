@@ -56,6 +56,16 @@ def test_an_address_is_explained_by_what_holds_it(desired: Desired, question: Qu
     assert "Route" in sources("10.9.4.4", desired, question)
 
 
+@pytest.mark.parametrize("wider", ["10.8.0.0/15", "10.0.0.0/8"])
+def test_a_wider_network_is_explained_by_what_is_in_it(
+    desired: Desired, question: Question, wider: str
+) -> None:
+    narrow = {(d.kind, d.text) for d in explain("10.9.0.0/16", desired, question)}
+
+    assert narrow
+    assert narrow <= {(d.kind, d.text) for d in explain(wider, desired, question)}
+
+
 def test_a_peer_is_found_by_its_name(desired: Desired, question: Question) -> None:
     assert set(sources("box3", desired, question)) == {"WireGuardPeer", "AllowedPrefix"}
 

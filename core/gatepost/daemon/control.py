@@ -124,7 +124,7 @@ class Control:
             return
         if server_url != self._server_url:
             self._registered = False
-            self.standing.refusal = ""
+            self.standing.refusal = self.standing.trouble = ""
             if self._keeper.identity.login_server != server_url:
                 self.standing.expired = False
                 self._inputs.set_netmap(None, stored=False)  # of another mesh

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -47,7 +48,9 @@ class InForce:
         """Return where a plugin is; raise `NotFoundError`."""
         if name not in self._points:
             known = ", ".join(self._points)
-            raise NotFoundError(f"no plugin is called {name!r}; installed are {known}")
+            near = get_close_matches(name, self._points, n=1)
+            hint = f"did you mean {near[0]}?" if near else ""
+            raise NotFoundError(f"no plugin is called {name!r}; installed are {known}", hint=hint)
         return self._points[name]
 
     async def reload(self) -> None:

@@ -78,17 +78,26 @@ def _network(text: str) -> IPNetwork | None:
 
 
 def _is_about(value: object, wanted: IPNetwork) -> bool:
-    """Say whether a value lies in what is asked for, or, for one address, around it."""
+    """Say whether a value lies in what is asked for, or, for one address, around it.
+
+    Of all addresses there are, only the network of all of them is meant.
+    """
     match value:
         case IPv4Address() | IPv6Address():
             return value.version == wanted.version and value in wanted
         case IPv4Network() | IPv6Network():
             is_host = wanted.prefixlen == wanted.max_prefixlen
-            return value == wanted or (
-                is_host and value.version == wanted.version and wanted.network_address in value
-            )
+            if value.version != wanted.version:
+                return False
+            if is_host:
+                return wanted.network_address in value
+            return value == wanted or (wanted.prefixlen > 0 and _is_inside(value, wanted))
         case _:
             return False
+
+
+def _is_inside(value: IPNetwork, wanted: IPNetwork) -> bool:
+    return value.prefixlen >= wanted.prefixlen and value.network_address in wanted
 
 
 # --- where it comes from -----------------------------------------------------

@@ -44,7 +44,11 @@ class AdminClient:
     def __init__(self, path: Path = DEFAULT_SOCKET, *, seconds: float = 10.0) -> None:
         program = "gatepost-coordination"
         self._connection = LocalConnection(
-            path=path, program=program, unit=program, seconds=seconds
+            path=path,
+            program=program,
+            unit=program,
+            seconds=seconds,
+            elsewhere=", or go to the machine where it runs",
         )
 
     def server(self) -> ServerDocument:

@@ -48,14 +48,15 @@ _ERRORS: dict[int, type[GatepostError]] = {
 class LocalConnection:
     """How to reach one daemon; every request uses a connection of its own.
 
-    `program` and `unit` are named in errors. `seconds` bounds connecting and
-    each wait for bytes.
+    `program` and `unit` are named in errors, and where else it may run. `seconds`
+    bounds connecting and each wait for bytes.
     """
 
     path: Path
     program: str
     unit: str
     seconds: float = 10.0
+    elsewhere: str = ""
 
     def ask(
         self,
@@ -110,7 +111,7 @@ class LocalConnection:
         except (FileNotFoundError, ConnectionError) as error:
             raise UnreachableError(
                 f"{self.program} is not running (nobody answers on {self.path})",
-                hint=f"start it: sudo systemctl start {self.unit}",
+                hint=f"start it{self.elsewhere}: sudo systemctl start {self.unit}",
             ) from error
         except (OSError, http.client.HTTPException) as error:
             raise UnreachableError(f"{self.path}: {error}") from error

@@ -229,5 +229,7 @@ def _read(file: Path) -> str:
         return raw.decode()
     except FileNotFoundError as error:
         raise SettingsError(f"{file} does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} cannot be read: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file} is no text: {error}") from error

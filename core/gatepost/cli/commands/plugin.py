@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 import click
 
 from gatepost.cli import complete
@@ -68,10 +70,12 @@ def set_(session: Session, *, name: str, assignments: tuple[str, ...]) -> None:
 
 
 def find(documents: tuple[PluginDocument, ...], name: str) -> PluginDocument:
-    for each in documents:
-        if each.name == name:
-            return each
-    names = ", ".join(each.name for each in documents) or "none"
+    known = {each.name: each for each in documents}
+    if name in known:
+        return known[name]
+    if near := get_close_matches(name, known, n=1):
+        raise NotFoundError(f"there is no plugin {name!r}", hint=f"did you mean {near[0]}?")
+    names = ", ".join(known) or "none"
     raise NotFoundError(f"there is no plugin {name!r}", hint=f"there are: {names}")
 
 

@@ -24,6 +24,9 @@ def via(site_or_prefix: str, network: str | None) -> None:
     if network is None:
         _explain(site_or_prefix)
         return
+    if not (site_or_prefix.isascii() and site_or_prefix.isdecimal()):
+        hint = "for example: gatepost via 7 10.0.0.0/24"
+        raise SettingsError(f"{site_or_prefix!r} is not the number of a site", hint=hint)
     try:
         site, inside = int(site_or_prefix), IPv4Network(network)
         prefix = via_prefix(site, inside)

@@ -139,6 +139,7 @@ class Node:
         """Carry packets for whoever we are now, and look what follows from what changed."""
         node = self.keeper.identity.node if self.inputs.wanted else None
         self.carriers.use(node, self.inputs.netmap)
+        self._is_steered = self._is_steered and node is not None
         self.relaying.set_netmap(self.inputs.netmap)
         self.relay_use.set_netmap(self.inputs.netmap)
         self.peer_api.set_netmap(self.inputs.netmap)

@@ -120,7 +120,7 @@ class PathService:
             self._session,
             clock=clock,
             settle=self._settle,
-            on_handshake=lambda key: self._tsmp.advertise(key),  # noqa: PLW0108  # made below
+            greet=lambda key: self._tsmp.advertise(key),  # noqa: PLW0108  # made below
         )
         self._tsmp = Tsmp(DEVICE, disco.public, on_key=self._on_disco_key, clock=clock)
         self._held, self._narrowed = Held(hold), Narrowed(narrow)

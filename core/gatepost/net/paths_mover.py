@@ -24,7 +24,8 @@ RETRY = 1.0  # seconds until a device that refused is asked again
 class Mover:
     """One writer of endpoints and one reader of counters; `settle` follows every reading.
 
-    `on_handshake` hears of peers with a new WireGuard session, some seconds later.
+    `greet` sends something through the tunnel: to peers with a new WireGuard session, some seconds
+    later, and to those that need one and do not know it.
     """
 
     def __init__(
@@ -35,14 +36,14 @@ class Mover:
         *,
         clock: Callable[[], float],
         settle: Callable[[], None],
-        on_handshake: Callable[[NodePublic], None],
+        greet: Callable[[NodePublic], None],
     ) -> None:
         self._tunnel = tunnel
         self._proxies = proxies
         self._session = session
         self._clock = clock
         self._settle = settle
-        self._on_handshake = on_handshake
+        self._greet = greet
         self._handshakes: dict[NodePublic, float] = {}
         self._wanted: dict[NodePublic, Endpoint] = {}
         self._wake = asyncio.Event()
@@ -100,10 +101,13 @@ class Mover:
             return
         self._adopt(states)
         self._session.on_counters([self._counters(s) for s in states], self._clock())
+        now = self._clock()
         for state in states:
+            peer = self._session.peer(state.public_key)
             if state.endpoint is None or self._is_wrong_proxy(state.public_key, state.endpoint):
-                peer = self._session.peer(state.public_key)
                 self.move(state.public_key, peer.path if peer else None)
+            if peer and peer.is_unheard(now):
+                self._greet(state.public_key)
         self._settle()
         self._notice_handshakes(states)
 
@@ -112,7 +116,7 @@ class Mover:
         before, self._handshakes = self._handshakes, latest
         for key, at in latest.items():
             if at != before.get(key):
-                self._on_handshake(key)
+                self._greet(key)
 
     def _adopt(self, states: Sequence[PeerCounters]) -> None:
         """Take over what an earlier daemon left in use, as soon as the netmap knows the peer.

@@ -18,6 +18,7 @@ from gatepost.sessions.paths_numbers import (
     COUNTED_WITHIN,
     DOUBT,
     GIVEN_UP,
+    GREETED,
     HEARTBEAT,
     HEARTBEAT_RETRY,
     OWN_DOUBTED,
@@ -56,6 +57,8 @@ class Choosing(Standing):
         last = (before.received, before.sent) if before else (0, 0)
         if (before or self.is_watched(now)) and last != (counters.received, counters.sent):
             self.on_traffic(now)
+        if before and counters.received < before.received:  # the device is a new one
+            self.unheard_until = now + GREETED
         if before and counters.received > before.received and gap <= COUNTED_WITHIN:
             self._on_received_directly(counters, now)
         if self.held and now >= self.active_until:

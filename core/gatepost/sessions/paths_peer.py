@@ -39,6 +39,7 @@ from gatepost.sessions.paths_numbers import (
     CANDIDATES,
     FIRST_PINGS,
     GOOD_ENOUGH,
+    GREETED,
     PING_INTERVAL,
     RELAY_AFTER,
     RELAY_PING_INTERVALS,
@@ -115,7 +116,7 @@ class PeerPath(Choosing):
         """
         if not self._asking.is_new(ping.transaction) or not self._pongs.admits(now):
             return
-        self.watched_until = now + WATCHED
+        self._watch(now)
         if isinstance(way, ByDerp):
             self._asking.send(Pong(ping.transaction, Endpoint(DERP_ADDRESS, way.region)), way)
             return
@@ -151,7 +152,7 @@ class PeerPath(Choosing):
         """Ping the addresses that the peer sent by DERP: that opens our NAT for its pings."""
         self._log.calls_heard += 1
         self._log.call_heard = now
-        self.watched_until = now + WATCHED
+        self._watch(now)
         if not self._calls.admits(now):
             return
         for endpoint in filter(is_possible, call.endpoints[:CANDIDATES]):
@@ -231,6 +232,12 @@ class PeerPath(Choosing):
         return self._asking.ping_by(way, now, asked_for=True, size=size)
 
     # --- how it is done ----------------------------------------------------------
+
+    def _watch(self, now: float) -> None:
+        """Look whether a peer that wrote to us sends packets, too; greet it if none come."""
+        if now >= self.watched_until:
+            self.unheard_until = now + GREETED
+        self.watched_until = now + WATCHED
 
     def _rest(self) -> None:
         """Let nothing be due that was due while there was traffic, or it would be due for ever."""

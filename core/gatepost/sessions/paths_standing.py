@@ -12,6 +12,8 @@ from gatepost.sessions.paths_handshake import Handshake
 from gatepost.sessions.paths_numbers import (
     CALL_WINDOW,
     CALLS_HEEDED,
+    GREETED,
+    GREETED_AFTER,
     HEARTBEAT,
     HEARTBEAT_RETRY,
     PING_BACKS,
@@ -74,6 +76,7 @@ class Standing:
         "size_at",
         "sought_since",
         "trust_until",
+        "unheard_until",
         "upgrade_at",
         "watched_until",
     )  # fmt: skip
@@ -96,6 +99,7 @@ class Standing:
         self._tries = 0
         self.handshake = Handshake()
         self.active_until = self.trust_until = self.watched_until = self.derp_at = never
+        self.unheard_until = never
         self.heartbeat_at = self.seek_at = self.upgrade_at = never
         self.relay_ping_at = self.doubt_at = self.size_at = float("inf")
         self.sought_since = never  # when there was last a reason to look for another way
@@ -156,12 +160,24 @@ class Standing:
         """Say whether the peer's counters should be read every few seconds."""
         return now < max(self.active_until, self.watched_until) or self._best is not None
 
+    def is_unheard(self, now: float) -> bool:
+        """Say whether the peer wants something of us, and our WireGuard has heard nothing of it.
+
+        One that lost its sessions, as its machine or device is new, cannot read what peers send
+        in theirs, and says so to nobody: they would begin anew after 15 seconds only.
+        """
+        since = self.unheard_until - GREETED
+        is_heard = self._counters is not None and self._counters.received > 0
+        return since + GREETED_AFTER <= now < self.unheard_until and not is_heard
+
     def is_overdue(self, now: float) -> bool:
         """Say whether the counters are wanted every second.
 
-        So they are while a heartbeat got no answer in time, and after a way was left a moment
-        ago: then WireGuard may follow packets that still come by it.
+        So they are while a heartbeat got no answer in time, after a way was left a moment
+        ago, as WireGuard may follow packets that still come by it, and while it hears nothing.
         """
+        if self.is_unheard(now):
+            return True
         if self._best is None or self.in_doubt:
             is_new = now - self._log.since < UPGRADE or self.in_doubt
             return is_new and not self.held and now < self.active_until

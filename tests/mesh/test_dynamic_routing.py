@@ -23,7 +23,8 @@ from gatepost.testing.topology import Nat
 pytestmark = [pytest.mark.root, pytest.mark.mesh, pytest.mark.timeout(180)]
 
 FRR = "/usr/lib/frr"
-LEARNT = ["10.20.0.0/14"]
+LEARNT = ["10.20.0.0/14", "fd0b::/16"]
+GATE_V6, DEEP_V6 = "fd0a:2::fe", "fd0b:22::/64"
 SECONDS = 30.0  # until routers have talked about a change
 AGREED = r"""a!#b"$;\'%"""
 COMMON = "no zebra nexthop kernel enable\n"
@@ -35,8 +36,13 @@ router bgp 65002
  timers bgp 1 3
  neighbor {box} remote-as 65001
  neighbor {box} password {password}
+ neighbor {box_v6} remote-as 65001
  address-family ipv4 unicast
   network {deep}
+ exit-address-family
+ address-family ipv6 unicast
+  network {deep_v6}
+  neighbor {box_v6} activate
  exit-address-family
 """
 ROUTER_OSPF = """\
@@ -57,7 +63,13 @@ def lab() -> Iterator[tuple[Lab, Office]]:
     with ground({"a": Nat.NONE, "b": Nat.NONE}) as lab:
         site = lab.sites[1]
         office = make_office(lab, site)
-        bgp = ROUTER_BGP.format(box=site.lan_v4[1], password=AGREED, deep=office.deep_v4)
+        office.gate.ip(
+            f"address add {GATE_V6}/64 dev lan0", f"address add {DEEP_V6[:-3]}1/64 dev deep0"
+        )
+        bgp = ROUTER_BGP.format(
+            box=site.lan_v4[1], box_v6=site.lan_v6[1], password=AGREED, deep=office.deep_v4,
+            deep_v6=DEEP_V6,
+        )  # fmt: skip
         run_router(office.gate, bgpd=bgp, ospfd=ROUTER_OSPF)
         start(lab)
         lab.join(lab.boxes)
@@ -81,9 +93,11 @@ def bgp(lab: tuple[Lab, Office]) -> Box:
     secret.write_text(AGREED + "\n")
     turn_on(
         box, "dynamic-routing", as_number=65001, learn=LEARNT,
-        neighbours=[f"{office.gate_v4} as 65002 password-file {secret}"],
+        neighbours=[
+            f"{office.gate_v4} as 65002 password-file {secret}", f"{GATE_V6} as 65002",
+        ],
     )  # fmt: skip
-    running.approve(box, str(office.deep_v4))
+    running.approve(box, str(office.deep_v4), DEEP_V6)
     return box
 
 
@@ -103,7 +117,8 @@ def tell_router(gate: Machine, *commands: str) -> str:
 
 def await_route(gate: Machine, network: object, *, there: bool, by: str = "bgp") -> None:
     def look() -> bool | None:
-        shown = gate.run("ip", "route", "show", str(network), "proto", by).strip()
+        family = "-6" if ":" in str(network) else "-4"
+        shown = gate.run("ip", family, "route", "show", str(network), "proto", by).strip()
         return True if bool(shown) == there else None
 
     text = f"{gate.name}: {network} {'missing' if there else 'still there'}"
@@ -144,6 +159,14 @@ def test_a_routers_networks_are_reached_and_it_learns_the_way_back(
     await_notice(bgp, f"BGP with {office.gate_v4}: Established")
 
 
+def test_ipv6_goes_the_same_way(lab: tuple[Lab, Office], bgp: Box) -> None:
+    running, office = lab
+    a, _ = running.sites
+    await_route(office.gate, a.lan_v6, there=True)
+    await_route(bgp.site.box, DEEP_V6, there=True)
+    await_offer(running, DEEP_V6, there=True)
+
+
 def test_what_the_router_takes_back_leaves_the_mesh_and_comes_again(
     lab: tuple[Lab, Office], bgp: Box
 ) -> None:
@@ -174,6 +197,7 @@ def test_another_filter_changes_routes_and_drops_no_session(
     turn_on(bgp, "dynamic-routing", announce=True)
     await_route(office.gate, a.lan_v4, there=True)
     assert uptime(office, bgp) > began
+    assert "refused" not in driver_of(running).log.read_text()
 
 
 def test_a_new_start_of_the_node_takes_nothing_back(lab: tuple[Lab, Office], bgp: Box) -> None:
@@ -196,8 +220,7 @@ def test_a_new_start_of_the_node_takes_nothing_back(lab: tuple[Lab, Office], bgp
 
 def heard(text: str) -> int:
     """Return how many times the router was told of routes, or of routes taken back."""
-    (peer,) = json.loads(text).values()
-    return int(peer["messageStats"]["updatesRecv"])
+    return sum(p["messageStats"]["updatesRecv"] for p in json.loads(text).values())
 
 
 @pytest.mark.parametrize("program", ["bgpd", "zebra"])
@@ -261,6 +284,11 @@ def test_ospf_does_the_same_and_switched_off_leaves_nothing(
     await_answer(a.host, str(office.deep_host), (box,))
     await_answer(office.deep, str(a.host_v4), (box,))
     await_notice(box, f"OSPF with {office.gate_v4}: Full")
+    turn_on(box, "dynamic-routing", ospf_area="51", ospf_hello=2)
+    await_route(office.gate, a.lan_v4, there=False, by="ospf")
+    turn_on(box, "dynamic-routing", ospf_area="0", ospf_hello=1)
+    await_route(office.gate, a.lan_v4, there=True, by="ospf")
+    assert "refused" not in driver_of(running).log.read_text()
     box.client.change_plugin("dynamic-routing", PluginRequest(enabled=False))
     await_route(office.gate, a.lan_v4, there=False, by="ospf")
     await_route(b.box, office.deep_v4, there=False, by="ospf")

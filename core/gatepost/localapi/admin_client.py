@@ -48,7 +48,7 @@ class AdminClient:
             program=program,
             unit=program,
             seconds=seconds,
-            elsewhere=", or go to the machine where it runs",
+            elsewhere="; or go to the machine where it runs",
         )
 
     def server(self) -> ServerDocument:

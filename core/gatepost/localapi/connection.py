@@ -111,7 +111,7 @@ class LocalConnection:
         except (FileNotFoundError, ConnectionError) as error:
             raise UnreachableError(
                 f"{self.program} is not running (nobody answers on {self.path})",
-                hint=f"start it{self.elsewhere}: sudo systemctl start {self.unit}",
+                hint=f"start it: sudo systemctl start {self.unit}{self.elsewhere}",
             ) from error
         except (OSError, http.client.HTTPException) as error:
             raise UnreachableError(f"{self.path}: {error}") from error

@@ -102,7 +102,8 @@ def _step(value: Json, step: str | int) -> Json:
     if isinstance(value, Items) and isinstance(step, int) and -1 < step < len(value.items):
         return value.items[step]
     name = f"item {step + 1}" if isinstance(step, int) else repr(step)
-    raise NotFoundError(f"there is no {name} in the value at {value.place}")
+    hint = "`gatepost admin policy change` makes a new member; what is to be in it comes after"
+    raise NotFoundError(f"there is no {name} in the value at {value.place}", hint=hint)
 
 
 def _member(value: Members, name: str) -> _Element | None:

@@ -18,6 +18,7 @@ _STATE = Path("/var/lib/gatepost-web")
     default=_STATE,
     envvar="GATEPOST_WEB_STATE",
     show_default=True,
+    help="Where the web page keeps what it needs.",
 )
 def web_setup_code(state_directory: Path) -> None:
     path = state_directory / "setup-code"

@@ -108,6 +108,8 @@ class MachineApi:
             return ControlResponse(stream=self._streams.open(record, asked.compress))
         if not asked.read_only:
             await self._update(record, asked)
+            if record.id not in self._ledger.world.nodes:  # deleted while that was written
+                return self._farewell(asked, request)
         if asked.omit_peers:
             return ControlResponse()
         return ControlResponse(body=self._streams.once(record.id, asked.compress))

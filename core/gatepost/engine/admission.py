@@ -85,6 +85,11 @@ def admission(rules: Iterable[FilterRule], version: int) -> Admission:
     groups = sorted(grants_of.items())
     targets = _Numbered[tuple[tuple[int, int, int], ...]]()
     services = _Numbered[Services]()
+    if len(groups) == 1:  # as with the usual policy: 10,000 sources that may all do the same
+        ((sources, grants),) = groups
+        number = targets.number(_target(grants, services))
+        alone = tuple((first, last, number) for first, last in sources)
+        return Admission(alone, targets.values(), services.values())
     target_of: dict[frozenset[int], int] = {}
     table: list[tuple[int, int, int]] = []
     spans = [(first, last, n) for n, (sources, _) in enumerate(groups) for first, last in sources]

@@ -92,7 +92,7 @@ def changed_elements(old: str, new: str) -> tuple[SetChange, ...] | None:
 
 def epoch_script(table: str, new: str) -> str:
     """Return what makes nft write the rules with `$epoch` anew, in one transaction."""
-    blocks = [found for found in _CHAIN_BLOCK.finditer(new) if EPOCH in found[2]]
+    blocks = [found for found in _CHAIN_BLOCK.finditer(_Parts.of(new).rest) if EPOCH in found[2]]
     flush = (f"flush chain inet {table} {found[1]}\n" for found in blocks)
     return f"{''.join(flush)}table inet {table} {{\n{''.join(f[0] for f in blocks)}}}\n"
 

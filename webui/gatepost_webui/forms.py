@@ -72,7 +72,7 @@ def read_form(
 
 
 def words_of(text: str) -> list[str]:
-    """Split what people put in a list: lines, commas, blanks."""
+    """Split what people put in a list of words: lines, commas, blanks."""
     return text.replace(",", " ").split()
 
 
@@ -108,7 +108,8 @@ def _choice(field: FieldDocument, text: str) -> Value:
 
 
 def _list(_field: FieldDocument, text: str) -> Value:
-    return words_of(text)
+    """Split lines and at commas; an item may have blanks, such as "10.1.0.9 as 65002"."""
+    return [item for part in text.replace(",", "\n").splitlines() if (item := part.strip())]
 
 
 def _line(field: FieldDocument, text: str) -> Value:

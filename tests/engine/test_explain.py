@@ -52,6 +52,15 @@ def test_a_remote_network_comes_from_the_peer_and_the_wish_to_accept_routes(
     assert found["Route"] == found["AllowedPrefix"]
 
 
+def test_a_setting_that_others_need_is_where_a_thing_comes_from(
+    desired: Desired, question: Question
+) -> None:
+    found = sources("routingdaemon", desired, question)["RoutingDaemon"]
+
+    assert "setting as-number (dynamic-routing)" in found
+    assert "setting neighbours (dynamic-routing)" in found
+
+
 def test_an_address_is_explained_by_what_holds_it(desired: Desired, question: Question) -> None:
     assert "Route" in sources("10.9.4.4", desired, question)
 

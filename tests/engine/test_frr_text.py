@@ -41,7 +41,6 @@ WANTED = RoutingDaemon(
 PASSWORDS = {SECRET: "s3cret!#;"}
 
 
-
 def make_network(address: int, length: int) -> IPv4Network:
     return IPv4Network((address, length), strict=False)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from gatepost.engine.merge import Desired
 from gatepost.engine.plugins import Plugins
@@ -126,12 +126,21 @@ def _sources_of(resource: Resource, plugin: str, question: Question) -> Iterator
     current = question.settings[plugin]
     for field in fields(current):
         default = _default(field)
-        if getattr(current, field.name) != default and not stays(
-            settings=replace(current, **{field.name: default})
-        ):
+        if getattr(current, field.name) == default:
+            continue
+        less = _with(current, field.name, default)
+        if less is None or not stays(settings=less):
             yield f"setting {setting_name(field.name)}"
     yield from _from_netmap(question.netmap, lambda netmap: stays(netmap=netmap))
     yield from _from_observed(question.observed, lambda observed: stays(observed=observed))
+
+
+def _with(settings: Any, name: str, value: object) -> object | None:
+    """Return settings with one of them changed; None if the others need it as it was."""
+    try:
+        return cast(object, replace(settings, **{name: value}))
+    except (ValueError, TypeError):  # what the class itself checks
+        return None
 
 
 def _from_observed(observed: Observed, stays: Callable[[Observed], bool]) -> Iterator[str]:

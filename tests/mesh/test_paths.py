@@ -11,7 +11,7 @@ from gatepost.model.status import Status
 from gatepost.testing.lab_boxes import wait_for
 from gatepost.testing.lab_mesh import Lab
 from gatepost.testing.lab_proof import await_pairs, ping_pairs, transfer
-from gatepost.testing.netns import patient
+from gatepost.testing.netns import Machine, patient
 from gatepost.testing.topology import Site
 
 pytestmark = [pytest.mark.root, pytest.mark.mesh]
@@ -45,6 +45,97 @@ def test_with_udp_back_the_path_is_direct_again(lab: Lab) -> None:
     lab.boxes["b"].await_status(lambda s: uses(s, "box-c", "direct"), "direct path", 60)
 
     assert [pair for pair in ping_pairs(lab.sites, count=3) if not pair.works] == []
+
+
+# --- an uplink whose address comes from DHCP --------------------------------------------------
+
+LEASED, LEASED_ANEW = "192.168.2.50", "192.168.2.60"  # of the router of site b
+# What the client runs: busybox says what it was given in its environment.
+ON_LEASE = """#!/bin/sh
+case "$1" in
+deconfig) ip -4 address flush dev "$interface" ;;
+bound|renew) ip address replace "$ip/$mask" dev "$interface"
+    ip route replace default via "$router" dev "$interface" ;;
+esac
+"""
+
+
+class Dhcp:
+    """A DHCP server at site b's router, and a client on the uplink of its box."""
+
+    def __init__(self, lab: Lab) -> None:
+        site = lab.topology.site("b")
+        self._folder = lab.directory
+        self._router, self.box = site.routers[0][0], site.box
+        self._server: subprocess.Popen[str] | None = None
+        self._client: subprocess.Popen[str] | None = None
+
+    def serve(self, address: str) -> None:
+        """Give out this address and know of no other lease."""
+        self._end(self._server, self._router, "dnsmasq")
+        leases = self._folder / f"leases-{address}"
+        self._server = self._router.start(
+            *("dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--user=root"),
+            *("--interface=inside0", "--dhcp-authoritative", f"--dhcp-leasefile={leases}"),
+            *(f"--dhcp-range={address},{address},255.255.255.0,2m", "--no-ping"),
+            output=subprocess.DEVNULL,
+        )
+
+    def ask(self) -> None:
+        script = self._folder / "on-lease"
+        script.write_text(ON_LEASE)
+        script.chmod(0o755)
+        self._client = self.box.start(
+            *("busybox", "udhcpc", "-f", "-i", "wan0", "-t", "20", "-T", "1", "-s", str(script)),
+            output=subprocess.DEVNULL,
+        )
+
+    def renew(self) -> None:
+        """Let the client renew now: the server refuses what it never gave out."""
+        self.box.run("pkill", "-USR1", "-x", "busybox")
+
+    def await_address(self, address: str) -> None:
+        wait_for(
+            lambda: f" {address}/" in self.box.run("ip", "-4", "address", "show", "wan0") or None,
+            seconds=20,
+            otherwise=lambda: f"box-b did not get {address}",
+        )
+
+    def close(self) -> None:
+        self._end(self._client, self.box, "busybox")
+        self._end(self._server, self._router, "dnsmasq")
+        self.box.ip(
+            "address flush dev wan0 to 192.168.2.0/24",
+            "address add 192.168.2.2/24 dev wan0",
+            "route replace default via 192.168.2.1",
+        )
+
+    def _end(self, process: subprocess.Popen[str] | None, machine: Machine, name: str) -> None:
+        if process is not None:
+            machine.run("pkill", "-x", name)
+            process.wait(timeout=patient(5))
+
+
+@pytest.fixture
+def dhcp(lab: Lab) -> Iterator[Dhcp]:
+    made = Dhcp(lab)
+    yield made
+    made.close()
+    await_pairs(lab.sites, seconds=2 * SWITCH)
+
+
+def test_a_renewal_with_another_address_is_survived(lab: Lab, dhcp: Dhcp) -> None:
+    """As of a home router that has lost its leases."""
+    dhcp.serve(LEASED)
+    dhcp.ask()
+    dhcp.await_address(LEASED)
+    await_pairs(lab.sites, seconds=2 * SWITCH)
+    dhcp.serve(LEASED_ANEW)
+    dhcp.renew()
+    dhcp.await_address(LEASED_ANEW)
+
+    await_pairs(lab.sites, seconds=SWITCH)
+    assert LEASED not in dhcp.box.run("ip", "-4", "address", "show", "wan0")
 
 
 # --- an uplink of 1,280 octets that says nothing ---------------------------------------------

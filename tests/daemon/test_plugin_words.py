@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import invalidate_caches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -36,7 +38,8 @@ def test_whatever_a_plugins_text_is_it_is_read_and_not_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, words: PluginWords
 ) -> None:
     (tmp_path / "strange_plugin.py").write_text(text)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
+    invalidate_caches()
 
     assert read_words("strange_plugin") == words
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_address
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
 from gatepost.daemon.frr_driver import Driver, read_passwords
 from gatepost.errors import SettingsError
-from gatepost.linux.frr_daemons import Daemons, Places
+from gatepost.linux.frr_daemons import KEPT, Daemons, Places
 from gatepost.model.routing import (
     STATE,
     WANTED,
     BgpNeighbour,
     BgpSpeaker,
+    LearnedRoute,
     OspfSpeaker,
     RoutingDaemon,
+    RoutingState,
 )
 from gatepost.wire.routing_files import read_state, write_wanted
 
@@ -42,6 +45,20 @@ async def test_a_machine_without_frr_says_what_to_install(tmp_path: Path) -> Non
     (tmp_path / WANTED).unlink()
     assert not await driver.look()
     assert not (tmp_path / STATE).exists()
+
+
+def test_what_was_learnt_outlives_a_program_that_is_started_again(tmp_path: Path) -> None:
+    clock = [100.0]
+    driver = Driver(tmp_path, Daemons(lambda: clock[0]), lambda: clock[0])
+    learned = (LearnedRoute(network=ip_network("10.9.0.0/16"), protocol="bgp"),)
+    broken = RoutingState(problem="zebra ended with -9")
+    driver.vouch(RoutingState(learned=learned))
+
+    clock[0] += KEPT - 1
+    assert driver.vouch(broken) == replace(broken, learned=learned)
+    clock[0] += 1
+    assert driver.vouch(broken) == broken
+    assert driver.vouch(RoutingState()).learned == ()
 
 
 def test_a_password_is_the_line_of_its_file(tmp_path: Path) -> None:

@@ -233,6 +233,7 @@ def test_a_killed_program_of_frr_is_told_and_started_again(
 
     bgp.site.box.run("kill", "-KILL", str(killed))
     await_notice(bgp, f"{program} ended with -9")
+    await_offer(running, office.deep_v4, there=True)  # the mesh is not bothered
     await_notice(bgp, f"{program} ended with -9", there=False)
     await_notice(bgp, f"BGP with {office.gate_v4}: Established")
     await_answer(running.sites[0].host, str(office.deep_host), (bgp,))

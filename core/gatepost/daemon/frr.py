@@ -50,12 +50,25 @@ async def run(directory: Path, *, while_wanted: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     driver = Driver(directory, Daemons(time.monotonic), time.monotonic)
+    before = ""
     try:
         while not stopped.is_set():
-            if not await driver.look() and while_wanted:
+            is_wanted, said = await _look(driver)
+            if said and said != before:
+                log.error("%s", said)
+            before = said
+            if not is_wanted and while_wanted:
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK):
                     await stopped.wait()
     finally:
         await driver.close()
+
+
+async def _look(driver: Driver) -> tuple[bool, str]:
+    """Return whether FRR is wanted, and what went wrong, which is no reason to end sessions."""
+    try:
+        return await driver.look(), ""
+    except (OSError, Malformed) as error:
+        return True, str(error)

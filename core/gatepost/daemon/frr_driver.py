@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gatepost.daemon.files import write_atomically
@@ -24,7 +24,7 @@ from gatepost.engine.frr_show import (
 )
 from gatepost.engine.frr_text import Program, frr_config, why_no_password
 from gatepost.errors import Malformed, SettingsError
-from gatepost.linux.frr_daemons import Daemons
+from gatepost.linux.frr_daemons import KEPT, Daemons
 from gatepost.linux.frr_signs import keep_signs
 from gatepost.model.routing import (
     STATE,
@@ -39,7 +39,6 @@ from gatepost.wire.routing_files import read_wanted, write_state
 
 LONGEST_PASSWORD: dict[RoutingProtocol, int] = {"bgp": 80, "ospf": 16}  # characters
 _LARGEST = 1024  # bytes of a password's file that are read
-_PROGRAM: dict[RoutingProtocol, Program] = {"bgp": "bgpd", "ospf": "ospfd"}
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +52,8 @@ class Driver:
     now: Callable[[], float]
     _problem: str = ""
     _has_signs: bool = False
+    _learned: tuple[LearnedRoute, ...] = ()
+    _learned_at: float = float("-inf")
 
     async def look(self) -> bool:
         """Do what is wanted now, and say how it goes; return whether anything is wanted."""
@@ -74,6 +75,7 @@ class Driver:
         if self._has_signs:
             await keep_signs(())
             self._has_signs = False
+        self._learned = ()
         (self.directory / STATE).unlink(missing_ok=True)
 
     def _wanted(self) -> RoutingDaemon | None:
@@ -88,14 +90,27 @@ class Driver:
             return RoutingState(problem=why_not)
         try:
             passwords = await asyncio.to_thread(read_passwords, wanted)
+            problem = await self.daemons.keep(frr_config(wanted, passwords))
         except SettingsError as error:  # what runs goes on with the passwords that it has
-            return RoutingState(problem=str(error))
-        problem = await self.daemons.keep(frr_config(wanted, passwords))
+            problem = str(error)
         try:
             await self._keep_signs(wanted)
-            return await self._state(wanted, problem)
+            state = await self._state(wanted, problem)
         except (OSError, Malformed) as error:
-            return RoutingState(problem=problem or str(error))
+            state = RoutingState(problem=problem or str(error))
+        return self.vouch(state)
+
+    def vouch(self, state: RoutingState) -> RoutingState:
+        """Vouch for a while for what was learnt before a program failed: it is started again.
+
+        zebra's routes stay in the kernel meanwhile; without this the mesh would lose them.
+        """
+        if not state.problem:
+            self._learned, self._learned_at = state.learned, self.now()
+        elif self.now() - self._learned_at < KEPT:
+            learned = tuple(dict.fromkeys((*state.learned, *self._learned)))
+            return replace(state, learned=learned)
+        return state
 
     async def _keep_signs(self, wanted: RoutingDaemon) -> None:
         if wanted.ospf is not None or self._has_signs:
@@ -117,8 +132,6 @@ class Driver:
         return RoutingState(problem=problem, neighbours=tuple(neighbours), learned=tuple(learned))
 
     async def _routes(self, version: int, protocol: RoutingProtocol) -> tuple[LearnedRoute, ...]:
-        if not self.daemons.runs(_PROGRAM[protocol]):
-            return ()  # zebra keeps for a while what a dead one said; nobody vouches for it
         return read_routes(await self._ask("zebra", routes_command(version, protocol)), protocol)
 
     async def _ask(self, program: Program, command: str) -> str:

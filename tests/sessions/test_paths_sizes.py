@@ -21,7 +21,7 @@ from tests.sessions.paths_world import make_endpoint, make_random
 
 from gatepost.model.keys import DiscoPrivate
 from gatepost.sessions.paths import Paths
-from gatepost.sessions.paths_numbers import SIZE_VALID, SIZING, TRUST, UPGRADE, WIRE_SIZES
+from gatepost.sessions.paths_numbers import SIZE_VALID, SIZING, SIZINGS, TRUST, UPGRADE, WIRE_SIZES
 from gatepost.sessions.paths_outputs import ByRelay, ByUdp, Narrow, Output, Send
 from gatepost.sessions.paths_peer import State
 from gatepost.sessions.paths_sizes import padding_for, whole_packet
@@ -173,3 +173,21 @@ def test_a_whole_packet_is_what_wireguard_makes_of_the_longest_inside(
     version: int, octets: int
 ) -> None:
     assert whole_packet(version) == octets
+
+
+def test_a_path_that_answers_no_size_is_tried_again_but_not_for_ever() -> None:
+    session = make_session()
+    answer(session, NEAR, seek(session), NOW + 0.01)
+    now, tried = NOW + 0.01, 0
+    while now < NOW + UPGRADE / 2:
+        now += 0.25
+        session.on_outbound(PEER, b"", now)
+        session.on_timer(now)
+        for output in session.take():
+            if isinstance(output, Send) and isinstance(output.message, Ping):
+                tried += output.message.padding > 0
+                if not output.message.padding:
+                    pong = Pong(output.message.transaction, HERE)
+                    session.on_disco(DISCO, pong, ByUdp(NEAR), now)
+
+    assert tried == (SIZINGS - 1) * len(WIRE_SIZES)

@@ -35,6 +35,7 @@ class Candidate:
     sizes: dict[int, float] = field(default_factory=dict[int, float])  # octets: when it came back
     sized: float = _NEVER  # when the sizes were last tried
     is_narrow: bool = False  # whether it loses whole packets of the tunnel
+    unsized: int = 0  # times in a row that packets of no size came back
     trouble: str = ""
 
     @property
@@ -58,6 +59,7 @@ class Candidate:
     def judge_size(self) -> None:
         """Decide by the last sizes that were tried; without an answer to any it stays as it was."""
         answers = [size for size, at in self.sizes.items() if at >= self.sized]
+        self.unsized = 0 if answers else self.unsized + 1
         if answers:
             self.is_narrow = max(answers) < whole_packet(self.endpoint.address.version)
 

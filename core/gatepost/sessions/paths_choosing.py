@@ -24,6 +24,7 @@ from gatepost.sessions.paths_numbers import (
     OWN_DOUBTED,
     SESSION_ACTIVE,
     SIZING,
+    SIZINGS,
     TRUST,
     UPGRADE,
 )
@@ -129,7 +130,7 @@ class Choosing(Standing):
         if pending.size:  # a long packet's time on the wire is not the path's latency
             candidate.sizes[pending.size] = now
             if candidate is self._best and candidate.is_narrow:
-                self._judge_size()
+                self._judge_size(now)
             return
         candidate.latency = latency
         best = self._best
@@ -169,11 +170,18 @@ class Choosing(Standing):
         self._asking.measure(best, now)
         self.size_at = now + SIZING + 3 * best.latency
 
-    def _judge_size(self) -> None:
-        """Look which of the sizes came through."""
+    def _judge_size(self, now: float) -> None:
+        """Look which of the sizes came through; if none did, try again.
+
+        Right after a start even short pings are lost: our packets get WireGuard's port by rules
+        that are not loaded yet.
+        """
         self.size_at = _FOREVER
-        if self._best and self._best.relay is None:
-            self._best.judge_size()
+        best = self._best
+        if best and best.relay is None:
+            best.judge_size()
+            if 0 < best.unsized < SIZINGS:
+                self._measure(best, now)
         self._tell_size()
 
     def _tell_size(self) -> None:

@@ -30,6 +30,7 @@ RELAY_PING_INTERVALS = (0.25, 0.5, 1.0, 2.0, 3.0)  # seconds between them; the l
 RELAYS = 8  # relay paths kept per peer
 WIRE_SIZES = (1280, 1360, 1400, 1500)  # octets of a whole packet that the path's MTU is probed with
 SIZING = 1.0  # seconds, and three round trips, for the answers to packets of several sizes
+SIZINGS = 4  # times in a row that sizes are tried without any answer
 SIZE_VALID = 150.0  # seconds for which an answered size counts
 AWAY = 5.0  # seconds without a ping of the peer after which its daemon may be away
 GREETED_AFTER = 0.5  # seconds that a peer has to begin by itself: who begins at once disturbs it

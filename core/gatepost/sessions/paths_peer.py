@@ -223,7 +223,7 @@ class PeerPath(Choosing):
         if now >= self.doubt_at:
             self._doubt(now)
         if now >= self.size_at:
-            self._judge_size()
+            self._judge_size(now)
 
     def probe(self, now: float, size: int = 0) -> bytes:
         """Ping the peer by the path in use for somebody who waits; return the transaction."""

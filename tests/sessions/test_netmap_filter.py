@@ -217,7 +217,7 @@ def test_filters_that_come_one_after_the_other_mean_what_each_means_alone(
 ) -> None:
     following = state()
     for texts in sources:
-        parts = {"base": (rule(*texts),)}
+        parts: dict[str, tuple[wire.FilterRule, ...] | None] = {"base": (rule(*texts),)}
         following.apply(wire.MapResponse(packet_filters=parts))
 
         assert rules(following) == rules(state(packet_filters=parts))

@@ -164,6 +164,8 @@ class Choosing(Standing):
         self._tell_size()
         if now - candidate.sized > UPGRADE:
             self._measure(candidate, now)
+        else:  # its answers may have come while another way was in use
+            self.size_at = min(self.size_at, now + SIZING)
 
     def _measure(self, best: Candidate, now: float) -> None:
         """Try how long packets may be on the way in use."""

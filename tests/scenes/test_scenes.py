@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from gatepost.testing import scenes
-from gatepost.testing.netns import LabError
+from gatepost.testing.netns import LabError, patient
 from gatepost.testing.scene_report import play, table
 from gatepost.testing.scenes import Row, Tell, at_most, expect
 
@@ -63,7 +63,7 @@ def test_every_scene_says_what_it_shows_and_can_be_run(name: str) -> None:
 
 @pytest.mark.root
 @pytest.mark.mesh
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(patient(300))
 @pytest.mark.parametrize("name", scenes.names())
 def test_every_row_of_a_scene_holds(name: str) -> None:
     report = play(name, scenes.find(name), print)

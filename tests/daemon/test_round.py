@@ -217,7 +217,7 @@ async def test_many_filter_rules_do_not_hold_the_event_loop(
     daemon = Daemon(machine, settings)
     in_loop, elsewhere = await seconds(daemon.learn(make_netmap(rules=rules(8000)), observed))
 
-    assert elsewhere > in_loop / 2  # nearly nothing, if the rules were compiled in the loop
+    assert elsewhere > in_loop / 5  # nearly nothing, if the rules were compiled in the loop
 
 
 def rules(count: int) -> tuple[FilterRule, ...]:

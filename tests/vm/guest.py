@@ -89,7 +89,7 @@ def run_tests(
     kernel = fetch()
     options = "-q -s -rR -p no:cacheprovider --color=no --timeout=900 --durations=5"
     command = (
-        f'test "$(uname -r)" = {kernel.version} && modprobe wireguard && '
+        f'test "$(uname -r)" = {kernel.version} && modprobe -a wireguard tun && '
         f"GATEPOST_PATIENCE={PATIENCE} {environment} "
         f".venv/bin/python -m pytest {options} -k '{chosen}' {' '.join(tests)}"
     )

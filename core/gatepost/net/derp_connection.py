@@ -23,6 +23,7 @@ from gatepost.model.keys import LENGTH as KEY_LENGTH
 from gatepost.net.http_peer import peer_of
 from gatepost.sessions.derp_handshake import DEADLINE, GREETING_LIMIT, Hello, ServerHandshake
 from gatepost.sessions.derp_member import Client, Who
+from gatepost.sessions.derp_rest import Rest
 from gatepost.sessions.derp_server import Relay
 from gatepost.sessions.token_bucket import Pace
 from gatepost.wire.derp import HEADER_LENGTH, PACKET_LIMIT
@@ -55,6 +56,8 @@ class Host(Protocol):
     def handshake(self) -> ServerHandshake: ...
     @property
     def buffer(self) -> ReadBuffer: ...
+    @property
+    def rest(self) -> Rest: ...
     @property
     def random(self) -> Callable[[int], bytes]: ...
     @property
@@ -159,7 +162,9 @@ class DerpConnection:
                 self._rest = bytes(buffer.view[start:end])
                 self._greet()
                 return
-            used = host.relay.receive(self._client, buffer.octets, end, host.now(), start)
+            now = host.now()
+            host.rest.on_read(count, now)
+            used = host.relay.receive(self._client, buffer.octets, end, now, start)
             if count - used >= FRAME_LIMIT:
                 self.close(f"a frame is longer than {FRAME_LIMIT} octets")
                 return

@@ -17,6 +17,7 @@ import hmac
 import logging
 import secrets
 import string
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -35,6 +36,7 @@ from gatepost.sessions.derp_counters import ClientCounters, RelayCounters
 from gatepost.sessions.derp_handshake import Hello, ServerHandshake
 from gatepost.sessions.derp_member import RelayLimits
 from gatepost.sessions.derp_mesh import NeighbourCounters
+from gatepost.sessions.derp_rest import Rest
 from gatepost.sessions.derp_server import Relay
 from gatepost.wire.derp import VERSION
 from gatepost.wire.derp_frames import Restarting
@@ -79,6 +81,7 @@ class DerpServer:
         self.relay = Relay(self._wake, limits)
         self.handshake = ServerHandshake(private)
         self.buffer = ReadBuffer(limits.gather)
+        self.rest = Rest()
         self.random = random
         self._admit = admit
         self._mesh_key = mesh_key
@@ -224,7 +227,16 @@ class DerpServer:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._on_timer)
 
     def _wake(self) -> None:
-        asyncio.get_running_loop().call_soon(self.relay.flush)
+        asyncio.get_running_loop().call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self.relay.flush()
+        rest = self.rest.after(self.now())
+        if rest > 0:
+            # The loop's other work waits as well, no longer than for the turn itself. Not reading
+            # from a hundred sockets and reading on would be two hundred system calls instead.
+            time.sleep(rest)
+            self.rest.woken(self.now())
 
     def _is_besieged(self, address: str) -> bool:
         alike = sum(connection.address == address for connection in self._unproven)

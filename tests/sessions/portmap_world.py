@@ -202,6 +202,8 @@ class World:
     looks: int = 0
     sent: list[bytes] = field(default_factory=list[bytes])
     refused: list[str] = field(default_factory=list[str])
+    slow: str = ""  # the action whose replies are still on their way
+    waiting: list[Fetch] = field(default_factory=list[Fetch])
 
     def __post_init__(self) -> None:
         self.session = PortMap(
@@ -259,6 +261,8 @@ class World:
                     ):
                         if not self.loss(answer):
                             self.hear(answer, source)
+                case Fetch() if self.slow and self.slow in output.request.action:
+                    self.waiting.append(output)
                 case Fetch():
                     reply = self.gateway.on_http(output.request)
                     self.session.on_reply(output.number, reply, self.now)

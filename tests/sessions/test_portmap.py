@@ -215,6 +215,16 @@ def test_releasing_gives_the_port_back(word: str) -> None:
     assert world.gateway.mapped == {}
 
 
+def test_a_port_that_is_released_while_it_is_renewed_is_given_back() -> None:
+    world = make_world("upnp")
+    world.slow = "AddPortMapping"
+    while not world.waiting:
+        world.run(1.0)
+    world.do(world.session.release(world.now))
+
+    assert world.gateway.mapped == {}
+
+
 def test_what_comes_after_the_release_is_nothing() -> None:
     world = make_world("natpmp")
     world.session.release(world.now)

@@ -108,6 +108,8 @@ class World:
     def __init__(self, router: Router) -> None:
         self.router = router
         self.now = 1000.0
+        self.slow = ""  # the action whose replies are still on their way
+        self.waiting: list[Fetch] = []
         self.session = PortMap(
             US, PORT, nonce=b"n" * 12, random_bytes=make_random(), now=self.now
         )  # fmt: skip
@@ -131,6 +133,8 @@ class World:
                     ):
                         self.session.on_packet(answer, source, self.now)
                         self.do(self.session.take())
+                case Fetch() if self.slow and self.slow in output.request.action:
+                    self.waiting.append(output)
                 case Fetch():
                     reply = self.router.on_http(output.request)
                     self.session.on_reply(output.number, reply, self.now)
@@ -167,6 +171,16 @@ def test_the_port_stays_open_over_its_lifetime(speaks: str) -> None:
 
     assert world.session.external == OPEN
     assert len(renewals) == 2
+
+
+def test_a_port_that_is_released_while_it_is_renewed_is_closed() -> None:
+    world = make_world("upnp")
+    world.slow = "UpdatePinhole"
+    while not world.waiting:
+        world.run(1.0)
+    world.do(world.session.release(world.now))
+
+    assert world.router.open == {}
 
 
 @each_protocol

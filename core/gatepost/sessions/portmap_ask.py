@@ -96,17 +96,15 @@ class Asker(Questions):
     def _ask_upnp(self, port: int) -> Generator[float, Heard | None, Granted]:
         """Use the service that we know while it works, else find one."""
         wish = Wish(self.gateway.local, self.port, port)
-        grant, self._grant = self._grant, None
-        if grant is not None:
+        if self._grant is not None:  # known also while it is renewed: it may be released then
             try:
                 self._grant = yield from self._converse(
-                    renew_port(grant.service, wish, self.random_bytes)
+                    renew_port(self._grant.service, wish, self.random_bytes)
                 )
             except (RefusedError, WireError):
-                grant = None
-        if grant is None:
+                self._grant = None
+        if self._grant is None:
             self._grant = yield from self._converse(open_port(self._found, wish, self.random_bytes))
-        assert self._grant is not None  # noqa: S101  # one of the two set it or raised
         return Granted(self._grant.external, LIFETIME)
 
     # --- is it still ours -------------------------------------------------------------------

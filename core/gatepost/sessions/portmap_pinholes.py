@@ -68,13 +68,12 @@ class PinholeAsker(Questions):
 
     def _ask_upnp(self) -> Generator[float, Heard | None, Granted]:
         """Keep the pinhole that we have, else make one."""
-        pinhole, self._pinhole = self._pinhole, None
-        if pinhole is not None:
+        if self._pinhole is not None:  # known also while it is renewed: it may be released then
             try:
-                self._pinhole = yield from self._converse(renew_pinhole(pinhole))
+                self._pinhole = yield from self._converse(renew_pinhole(self._pinhole))
             except (RefusedError, WireError):
-                pinhole = None
-        if pinhole is None:
+                self._pinhole = None
+        if self._pinhole is None:
             opening = open_pinhole(self._found, self.gateway.local, self.port)
             self._pinhole = yield from self._converse(opening)
         return Granted(Endpoint(self.gateway.local, self.port), LIFETIME)

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from tests.linux.inside import apply, run_inside, settle
 
 from gatepost.engine.filter import FilterWishes, filter_text
+from gatepost.engine.guard import guard_text
 from gatepost.linux.filters import Filters
 from gatepost.linux.netlink import Netlink
 from gatepost.linux.nft_elements import Element, changed_elements, epoch_script
-from gatepost.model.kernel import PacketFilter
+from gatepost.model.kernel import OnlyThroughMesh, PacketFilter
 from gatepost.model.netmap import AddressRange, FilterRule, PortRange
-from gatepost.model.owned import NFT_TABLE
+from gatepost.model.owned import NFT_GUARD_TABLE, NFT_TABLE
 from gatepost.testing.makers import make_range
 from gatepost.testing.netns import Machine
 
@@ -153,3 +154,23 @@ def test_what_is_not_there_to_be_taken_away_is_loaded(machine: Machine, tmp_path
         assert "10.0.0.0/24" not in listing(machine)
 
     run_inside(machine, work)
+
+
+@pytest.mark.root
+def test_the_guard_is_loaded_as_a_whole_and_its_file_has_it_at_once(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """At boot the file is all there is."""
+    texts = [
+        guard_text(OnlyThroughMesh(device="gatepost0", spared=frozenset(spared)))
+        for spared in (ONE, ONE[1:])
+    ]
+
+    async def work(netlink: Netlink) -> None:
+        filters = Filters(netlink, tmp_path)
+        for text in texts:
+            await settle(filters, PacketFilter(NFT_GUARD_TABLE, text))
+
+    run_inside(machine, work)
+
+    assert (tmp_path / f"nftables-{NFT_GUARD_TABLE}.loaded").read_text().endswith(texts[-1])

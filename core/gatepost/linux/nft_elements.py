@@ -72,8 +72,11 @@ def changed_elements(old: str, new: str) -> tuple[SetChange, ...] | None:
     """Return what leads from one text to the other; None where it takes more than elements.
 
     A text is what `gatepost.engine` writes. None also for what only a load gets right:
-    many elements, and ranges at either end of all addresses.
+    many elements, ranges at either end of all addresses, and tables without an epoch. Those
+    are small, and one of them is read from its file at boot, so the file must not lag behind.
     """
+    if EPOCH not in new:
+        return None
     before, after = _Parts.of(old), _Parts.of(new)
     if before.rest != after.rest:
         return None

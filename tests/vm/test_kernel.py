@@ -13,7 +13,7 @@ from tests.vm import guest
 
 pytestmark = [pytest.mark.root, pytest.mark.vm, pytest.mark.timeout(1800)]
 
-LIMIT = 1500.0  # seconds; two cores that did nothing else needed about 550
+LIMIT = 1500.0  # seconds; two idle cores needed 645 with 86 of relays, which are elsewhere now
 TESTS = (
     "tests/linux/test_tunnels.py",
     "tests/linux/test_stand_ins.py",

@@ -9,7 +9,7 @@ from tests.vm import guest
 
 pytestmark = [guest.BY_HAND, pytest.mark.root, pytest.mark.vm, pytest.mark.timeout(1800)]
 
-LIMIT = 1500.0  # seconds; an idle machine of 2 cores needs a fraction
+LIMIT = 1500.0  # seconds, as exits have
 
 
 @pytest.mark.parametrize("name", ["app-connector", "ha", "site-to-site"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_address, ip_network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -56,12 +57,12 @@ def test_a_wish_comes_back_as_it_was() -> None:
     assert read_wanted(write_wanted(least)) == least
 
 
-@given(st.permutations(sorted(WANTED.announce or (), key=str)))
-def test_the_same_wish_is_the_same_file(announce: list[object]) -> None:
-    again = read_wanted(write_wanted(WANTED))
+@given(st.permutations([ip_network(f"10.{n}.0.0/16") for n in range(64)]))
+def test_the_same_wish_is_the_same_file(announce: list[IPv4Network]) -> None:
+    """In whatever order a set gives its networks, which depends on how it was made."""
+    one, other = (replace(WANTED, announce=frozenset(a)) for a in (announce, sorted(announce)))
 
-    assert write_wanted(again) == write_wanted(WANTED)
-    assert frozenset(announce) == again.announce
+    assert write_wanted(one) == write_wanted(other)
 
 
 def test_a_state_comes_back_with_its_time() -> None:

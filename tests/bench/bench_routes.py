@@ -121,7 +121,7 @@ class _Kernel:
     def __exit__(self, *_: object) -> None:
         self._lines.close()
         self._process.terminate()
-        self._process.wait()
+        self._process.wait(timeout=PATIENCE)
 
     def await_line(self, begin: str) -> None:
         end, text = time.monotonic() + PATIENCE, ""

@@ -56,6 +56,7 @@ class Web:
             writer.write(self.pages.get(path, answer(b"", "404 Not Found")))
             while path == "/drip":
                 writer.write(b"x")
+                await writer.drain()  # ends this when the client has gone
                 await asyncio.sleep(0.01)
         writer.close()
 

@@ -13,7 +13,14 @@ from scapy.packet import Packet
 from tests.linux.packets.wires import WISHES, Router, make_rules
 
 from gatepost.model.netmap import FilterRule, PortRange
-from gatepost.model.owned import ANSWER_MARK, MARK, MARK_MASK
+from gatepost.model.owned import (
+    ANSWER_MARK,
+    ANSWER_PRIORITY,
+    MARK,
+    MARK_MASK,
+    MESH_PRIORITY,
+    ROUTE_TABLE,
+)
 from gatepost.testing.makers import make_range
 
 pytestmark = [pytest.mark.root, pytest.mark.parametrize("version", [4, 6])]
@@ -33,8 +40,8 @@ FILTER = replace(
     ),
 )
 RULES = (
-    f"rule add fwmark {ANSWER_MARK:#x}/{MARK_MASK:#x} lookup main priority 5265",
-    f"rule add not fwmark {MARK:#x}/{MARK_MASK:#x} lookup 52 priority 5270",
+    f"rule add fwmark {ANSWER_MARK:#x}/{MARK_MASK:#x} lookup main priority {ANSWER_PRIORITY}",
+    f"rule add not fwmark {MARK:#x}/{MARK_MASK:#x} lookup {ROUTE_TABLE} priority {MESH_PRIORITY}",
 )
 
 
@@ -43,13 +50,13 @@ def router(plain: Router) -> Iterator[Router]:
     """Return the router with a peer that carries where somebody is."""
     undo = [rule.replace("add", "delete") for rule in RULES]
     for family, network in zip(("-4", "-6"), CARRIED, strict=True):
-        for words in (*RULES, f"route add {network} dev gatepost0 table 52"):
+        for words in (*RULES, f"route add {network} dev gatepost0 table {ROUTE_TABLE}"):
             plain.machine.run("ip", family, *words.split())
     plain.load(FILTER)
     plain.forget()
     yield plain
     for family, network in zip(("-4", "-6"), CARRIED, strict=True):
-        for words in (*undo, f"route delete {network} dev gatepost0 table 52"):
+        for words in (*undo, f"route delete {network} dev gatepost0 table {ROUTE_TABLE}"):
             plain.machine.run("ip", family, *words.split())
 
 

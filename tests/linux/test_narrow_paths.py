@@ -178,6 +178,22 @@ def test_who_is_narrow_no_more_leaves_nothing_behind(bed: Bed) -> None:
 
 
 @root
+def test_who_is_still_narrow_changes_nothing_in_nftables(bed: Bed) -> None:
+    async def work(netlink: Netlink) -> list[int]:
+        paths = NarrowPaths(netlink)
+        handles: list[int] = []
+        for wish in ({PEER[4]: BEHIND}, {PEER[4]: BEHIND}, {PEER[4]: BEHIND[:1]}):
+            await paths.apply(wish)
+            listing = json.loads(bed.box.run("nft", "-j", "list", "tables"))["nftables"]
+            handles += [t["table"]["handle"] for t in listing if "table" in t]
+        return handles
+
+    first, second, other = run_inside(bed.box, work)
+
+    assert first == second != other
+
+
+@root
 def test_what_an_earlier_daemon_left_goes(bed: Bed) -> None:
     make_narrow(bed.box, {PEER[4]: BEHIND})
 

@@ -12,7 +12,9 @@ an address gets
 
 Only what carries WireGuard's mark looks into the table of these routes. They follow the main
 table: `apply` asks again how the address is reached, and is called every few seconds. Both stay
-when the daemon goes, as all that traffic needs; elements of the clamp end after `EXPIRY`.
+when the daemon goes, as all that traffic needs; elements of the clamp end after `EXPIRY`. The
+clamp is written when it is another one, and every `RENEWAL`: whatever changes in nftables makes
+the daemon look at all of its tables.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import time
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
@@ -42,6 +45,7 @@ from gatepost.model.owned import (
 log = logging.getLogger(__name__)
 
 EXPIRY = 900  # seconds; who still wants an element sets it again before
+RENEWAL = 60.0  # seconds; a clamp that was deleted by hand is back after them
 SEGMENT_4 = 1160  # octets: 1,280 less IPv6, UDP and WireGuard outside, less IPv4 and TCP inside
 SEGMENT_6 = 1140
 # WireGuard's rule matches all 32 bits, ours in the mesh only some: with one more bit the kernel
@@ -107,6 +111,7 @@ class NarrowPaths:
         self._netlink = netlink
         self._program = program
         self._courses: dict[IPAddress, Course] | None = None  # None: not looked yet
+        self._clamp: tuple[str, float] | None = None  # the script that nft ran, and when
 
     async def apply(self, peers: Mapping[Endpoint, Collection[IPNetwork]]) -> None:
         """Let these addresses be narrow, and the networks behind them; no others.
@@ -119,7 +124,11 @@ class NarrowPaths:
             return
         await self._route(wanted)
         script = narrow_text(n for networks in peers.values() for n in networks)
+        now = time.monotonic()
+        if self._clamp is not None and self._clamp[0] == script and now < self._clamp[1] + RENEWAL:
+            return
         await run_nft(script, "-f", "-", program=self._program)
+        self._clamp = script, now
 
     async def _route(self, wanted: set[IPAddress]) -> None:
         before = self._courses or {}

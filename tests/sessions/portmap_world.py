@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from typing import Any
+from typing import Any, Generic, TypeVar
+from typing import Protocol as Shape
 
 from tests.sessions.paths_world import make_random
 
 from gatepost.errors import WireError
-from gatepost.model.gateway import Gateway
+from gatepost.model.gateway import AnyGateway, Gateway
 from gatepost.model.netmap import Endpoint
 from gatepost.sessions.portmap import PortMap
 from gatepost.sessions.portmap_values import (
@@ -190,11 +191,24 @@ class FakeGateway:
         return {"NewReservedPort": str(port)} if action == "AddAnyPortMapping" else {}
 
 
+class Answering(Shape):
+    """What a session can talk to."""
+
+    def on_datagram(
+        self, to: Endpoint, packet: bytes, now: float
+    ) -> list[tuple[bytes, Endpoint]]: ...
+    def on_http(self, request: HttpRequest) -> HttpReply | None: ...
+
+
+Router = TypeVar("Router", bound=Answering)
+
+
 @dataclass
-class World:
+class World(Generic[Router]):
     """A session and its gateway. `loss` says which packets to us are lost."""
 
-    gateway: FakeGateway = field(default_factory=FakeGateway)
+    gateway: Router
+    us: AnyGateway = US
     now: float = 1000.0
     loss: Callable[[bytes], bool] = lambda _: False
     upnp: bool = True
@@ -207,7 +221,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.session = PortMap(
-            US, PORT, nonce=NONCE, random_bytes=make_random(), now=self.now, upnp=self.upnp
+            self.us, PORT, nonce=NONCE, random_bytes=make_random(), now=self.now, upnp=self.upnp
         )
         self._deliver(self.session.take())
 
@@ -273,7 +287,7 @@ class World:
                     self.looks += 1
 
 
-def make_world(*words: str, **traits: Any) -> World:  # whatever FakeGateway takes
+def make_world(*words: str, **traits: Any) -> World[FakeGateway]:  # whatever FakeGateway takes
     """Return a world two seconds after the session began; `words` are what the gateway speaks."""
     world = World(gateway=FakeGateway(speaks=frozenset(words), **traits))
     world.run(2.0)

@@ -5,30 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import pytest
-from tests.sessions.paths_world import make_random
-from tests.sessions.portmap_world import FAULT
+from tests.sessions.portmap_world import FAULT, PORT, World
 
 from gatepost.model.gateway import Gateway6
 from gatepost.model.netmap import Endpoint, IPAddress
-from gatepost.sessions.portmap import CHECK, PortMap
+from gatepost.sessions.portmap import CHECK
 from gatepost.sessions.portmap_values import (
     LIFETIME,
-    Changed,
-    Fetch,
     HttpReply,
     HttpRequest,
-    Looked,
-    Output,
     Protocol,
-    SendTo,
     flaw_of_v6,
 )
 from gatepost.wire import natpmp, pcp, upnp
 
 US = Gateway6(IPv6Address("fe80::1"), IPv6Address("2001:db8:1::2"), "eth0")
-PORT = 41641
 OPEN = Endpoint(US.local, PORT)
 SERVICE = Endpoint(US.address, natpmp.PORT)
 LOCATION = "http://[2001:db8:1::1]:5000/root.xml"
@@ -102,72 +96,34 @@ class Router:
         return {"PinholePackets": "0"}
 
 
-class World:
-    """A session and its router, in simulated seconds."""
-
-    def __init__(self, router: Router) -> None:
-        self.router = router
-        self.now = 1000.0
-        self.slow = ""  # the action whose replies are still on their way
-        self.waiting: list[Fetch] = []
-        self.session = PortMap(
-            US, PORT, nonce=b"n" * 12, random_bytes=make_random(), now=self.now
-        )  # fmt: skip
-        self.do(self.session.take())
-        self.run(2.0)
-
-    def run(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self.session.next_timer() <= end:
-            self.now = max(self.now, self.session.next_timer())
-            self.session.on_timer(self.now)
-            self.do(self.session.take())
-        self.now = end
-
-    def do(self, outputs: list[Output]) -> None:
-        for output in outputs:
-            match output:
-                case SendTo():
-                    for answer, source in self.router.on_datagram(
-                        output.to, output.packet, self.now
-                    ):
-                        self.session.on_packet(answer, source, self.now)
-                        self.do(self.session.take())
-                case Fetch() if self.slow and self.slow in output.request.action:
-                    self.waiting.append(output)
-                case Fetch():
-                    reply = self.router.on_http(output.request)
-                    self.session.on_reply(output.number, reply, self.now)
-                    self.do(self.session.take())
-                case Changed() | Looked():
-                    pass
-
-
 each_protocol = pytest.mark.parametrize("speaks", ["pcp", "upnp"])
 
 
-def make_world(speaks: str, **traits: object) -> World:
-    return World(Router(frozenset({speaks}), **traits))  # type: ignore[arg-type]  # whatever Router takes
+def make_world(*speaks: str, **traits: Any) -> World[Router]:  # whatever Router takes
+    """Return a world two seconds after the session began."""
+    world = World(Router(frozenset(speaks), **traits), US)
+    world.run(2.0)
+    return world
 
 
 @each_protocol
 def test_the_port_is_opened_for_our_own_address_and_closed_when_it_is_released(speaks: str) -> None:
     world = make_world(speaks)
-    opened, mapping = dict(world.router.open), world.session.mapping
+    opened, mapping = dict(world.gateway.open), world.session.mapping
     world.do(world.session.release(world.now))
 
     assert list(opened.values()) == [LIFETIME]
     assert mapping
     assert (str(mapping.protocol).lower(), mapping.external) == (speaks, OPEN)
-    assert world.router.open == {}
+    assert world.gateway.open == {}
 
 
 @each_protocol
 def test_the_port_stays_open_over_its_lifetime(speaks: str) -> None:
     world = make_world(speaks)
-    world.router.asked.clear()
+    world.gateway.asked.clear()
     world.run(LIFETIME * 1.2)
-    renewals = [a for a in world.router.asked if a in {"map", "UpdatePinhole"}]
+    renewals = [a for a in world.gateway.asked if a in {"map", "UpdatePinhole"}]
 
     assert world.session.external == OPEN
     assert len(renewals) == 2
@@ -180,22 +136,22 @@ def test_a_port_that_is_released_while_it_is_renewed_is_closed() -> None:
         world.run(1.0)
     world.do(world.session.release(world.now))
 
-    assert world.router.open == {}
+    assert world.gateway.open == {}
 
 
 @each_protocol
 def test_a_router_that_has_begun_anew_is_asked_again(speaks: str) -> None:
     world = make_world(speaks)
     world.run(100.0)
-    world.router.open.clear()
-    world.router.began = world.now
+    world.gateway.open.clear()
+    world.gateway.began = world.now
     world.run(CHECK + 10.0)
 
-    assert len(world.router.open) == 1
+    assert len(world.gateway.open) == 1
 
 
 def test_both_protocols_are_looked_for_and_the_other_is_asked_when_one_refuses() -> None:
-    world = World(Router(frozenset({"pcp", "upnp"}), result=2))
+    world = make_world("pcp", "upnp", result=2)
     seen = world.session.seen
 
     assert (seen.nat_pmp, seen.pcp, seen.upnp) == (None, True, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 
@@ -123,6 +124,43 @@ def test_steps_leave_what_a_load_leaves_and_the_second_round_writes_nothing(
 
 def without_epoch(text: str) -> list[str]:
     return [line for line in text.splitlines() if "ct mark" not in line]
+
+
+def handle(machine: Machine) -> int:
+    """Return the kernel's number of the table; one that is loaded gets another."""
+    found = json.loads(machine.run("nft", "-j", "list", "tables"))["nftables"]
+    return next(int(f["table"]["handle"]) for f in found if "table" in f)
+
+
+@pytest.mark.root
+def test_another_network_leaves_the_table_where_it_is(machine: Machine, tmp_path: Path) -> None:
+    async def work(netlink: Netlink) -> None:
+        filters = Filters(netlink, tmp_path)
+        await settle(filters, PacketFilter(NFT_TABLE, text_for(ONE)))
+        first = handle(machine)
+        for other in OTHERS:
+            await settle(filters, PacketFilter(NFT_TABLE, text_for(other)))
+            assert handle(machine) == first
+
+    run_inside(machine, work)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("calm", "loads"), [(0.0, 0), (3600.0, 1)])
+def test_who_comes_after_a_daemon_that_was_killed_loads_once_if_it_was_not_calm_yet(
+    machine: Machine, tmp_path: Path, calm: float, loads: int
+) -> None:
+    wanted = PacketFilter(NFT_TABLE, text_for(OTHERS[0]))
+
+    async def work(netlink: Netlink) -> None:
+        killed, after = Filters(netlink, tmp_path, calm=calm), Filters(netlink, tmp_path)
+        await settle(killed, PacketFilter(NFT_TABLE, text_for(ONE)))
+        await settle(killed, wanted)
+
+        assert len(await apply(after, wanted)) == loads
+        assert await apply(after, wanted) == ()
+
+    run_inside(machine, work)
 
 
 @pytest.mark.root

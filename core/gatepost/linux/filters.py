@@ -86,9 +86,11 @@ class Filters:
         directory: Path,
         tables: tuple[str, ...] = (NFT_TABLE, NFT_PATH_TABLE, NFT_GUARD_TABLE, NFT_PROVIDER_TABLE),
         program: str = PROGRAM,
+        calm: float = CALM,
     ) -> None:
         self._netlink = netlink
         self._directory = directory
+        self._calm = calm
         self._tables = tables
         self._program = program
         self._loaded: dict[str, _Loaded] = {}  # outlives a full disk, the file outlives us
@@ -190,7 +192,7 @@ class Filters:
     async def _remember(self, generation: int) -> None:
         """Write to the disk what was changed in steps, some time after the last of them."""
         unlisted = {t: x for t, x in self._loaded.items() if not x.digest}
-        if not unlisted or time.monotonic() < self._stepped + CALM:
+        if not unlisted or time.monotonic() < self._stepped + self._calm:
             return
         for table, loaded in unlisted.items():
             listing = await self._list(table)

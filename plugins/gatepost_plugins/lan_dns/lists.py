@@ -12,7 +12,8 @@ import ssl
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from string import punctuation
+from urllib.parse import quote, urljoin, urlsplit
 
 import h11
 
@@ -91,6 +92,7 @@ class Lists:
         try:
             connection = h11.Connection(h11.CLIENT)
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            target = quote(target, safe=punctuation)  # blanks and the like may not be sent
             headers = [("Host", parts.netloc), ("Connection", "close"), ("Accept", "text/plain")]
             asked = h11.Request(method="GET", target=target, headers=headers)
             writer.write(connection.send(asked) or b"")
@@ -101,7 +103,7 @@ class Lists:
             if not isinstance(head, h11.Response):
                 raise UnreachableError("the server hung up")
             if head.status_code in _MOVED:
-                return dict(head.headers).get(b"location", b"").decode("latin-1")
+                return dict(head.headers).get(b"location", b"").decode("utf-8", "replace")
             if head.status_code != HTTPStatus.OK:
                 raise UnreachableError(f"the server answers with status {head.status_code}")
             return await self._body(connection, reader)

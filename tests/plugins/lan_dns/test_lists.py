@@ -88,6 +88,26 @@ async def test_a_list_is_followed_to_where_it_has_moved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("where", "asked"),
+    [
+        ("my list?a b", "/my%20list?a%20b"),
+        ("my%20list?a%20b", "/my%20list?a%20b"),
+        ("/é", "/%C3%A9"),
+        ("/a\x7fb", "/a%7Fb"),
+    ],
+)
+async def test_an_address_may_have_what_cannot_be_sent_as_it_is(
+    tmp_path: Path, where: str, asked: str
+) -> None:
+    async with web(tmp_path) as there:
+        there.pages = {
+            "/": answer(b"", "302 Found", more=f"Location: {where}\r\n"),
+            asked: answer(LIST),
+        }
+        assert await Lists(trust=there.trust).read(there.address("")) == {"ads.example"}
+
+
+@pytest.mark.parametrize(
     "where",
     [
         "http://127.0.0.1/list",

@@ -26,7 +26,10 @@ from gatepost.testing.scene_report import play, table
 from gatepost.testing.topology import Nat
 
 SITES = {"a": Nat.NONE, "b": Nat.PORT_RESTRICTED, "c": Nat.PORT_RESTRICTED}
-NEEDED = ("ip", "iperf3", "nft", "nsenter", "ping", "setpriv", "unshare", "wg")
+NEEDED = (  # by labs and scenes, from the packages that ./run installs
+    *("curl", "dig", "ip", "iperf3", "nft", "nsenter", "pgrep", "ping", "pkill"),
+    *("setpriv", "ss", "sysctl", "unshare", "wg"),
+)
 
 
 def main() -> int:

@@ -201,10 +201,10 @@ class Daemons:
     # --- files, in threads --------------------------------------------------------------
 
     def _prepare(self, program: Program, config: Config) -> None:
+        self._end_predecessor(program)
         for folder in (self.places.run, self.places.ours):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             change_owner(folder, USER)
-        self._end_predecessor(program)
         self._write(program, config)
 
     def _write(self, program: Program, config: Config) -> None:
@@ -212,10 +212,15 @@ class Daemons:
         replace_file(self._file(program), config_text(config).encode("ascii"), owner=USER)
 
     def _end_predecessor(self, program: Program) -> None:
-        """End one whose owner was killed: it would keep the new one from starting."""
+        """End one whose owner was killed: it would keep the new one from starting.
+
+        Its words say that it is ours; /proc/…/exe takes CAP_SYS_PTRACE, which our unit lacks.
+        """
         try:
             number = int((self.places.ours / f"{program}.pid").read_text())
-            if Path(f"/proc/{number}/exe").readlink().name == program:
+            words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+            named = {bytes(self.places.programs / program), bytes(self._file(program))}
+            if named <= set(words):
                 log.warning("ending %s of before (process %d)", program, number)
                 os.kill(number, signal.SIGKILL)
         except (FileNotFoundError, ProcessLookupError, ValueError):

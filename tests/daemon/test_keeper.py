@@ -1,8 +1,10 @@
-"""A disk that cannot be written."""
+"""A disk that cannot be written, or is slow."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+import threading
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.net.waiting import eventually
@@ -59,6 +61,36 @@ async def test_of_many_netmaps_the_last_one_is_on_the_disk_at_the_end(tmp_path: 
     await keeper.close()
 
     assert store.load(NETMAP) == b"3"
+
+
+@dataclass(slots=True)
+class SlowAtFirst(Store):
+    """Goes on with its first write when it is told to."""
+
+    begun: threading.Event = field(default_factory=threading.Event)
+    may_end: threading.Event = field(default_factory=threading.Event)
+
+    def save(self, name: str, content: bytes) -> None:
+        if not self.begun.is_set():
+            self.begun.set()
+            self.may_end.wait(10)
+        Store.save(self, name, content)
+
+
+async def test_a_slow_write_does_not_win_over_the_one_after_it(tmp_path: Path) -> None:
+    whole = Store.open(tmp_path)
+    before = replace(whole.load_identity(), node=make_private(1))
+    store = SlowAtFirst(whole.directory, whole.seal, whole.lock)
+    keeper = Keeper(store, before)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(keeper.keep_identity(before), name="login")
+        await asyncio.to_thread(store.begun.wait, 10)
+        logout = group.create_task(keeper.keep_identity(replace(before, node=None)), name="logout")
+        await asyncio.wait({logout}, timeout=0.2)  # time to overtake
+        store.may_end.set()
+
+    assert whole.load_identity().node is None
+    await keeper.close()
 
 
 async def test_a_netmap_that_cannot_be_read_is_no_netmap(tmp_path: Path) -> None:

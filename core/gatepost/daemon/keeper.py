@@ -32,6 +32,7 @@ class Keeper:
         self._store = store
         self.identity = identity
         self._failure: Notice | None = None
+        self._one_by_one = asyncio.Lock()
         self._tasks = Tasks()
         self._latest: Callable[[], bytes] | None = None
         self._saving = False
@@ -104,8 +105,10 @@ class Keeper:
             await self._write(lambda: self._store.save(NETMAP, raw))
 
     async def _write(self, work: Callable[[], None]) -> None:
+        """Do it after what was asked for before: the last one counts, not the slowest."""
         try:
-            await asyncio.to_thread(work)
+            async with self._one_by_one:
+                await asyncio.to_thread(work)
         except (StateError, OSError) as error:
             if self._failure is None:
                 log.error("%s", error)  # noqa: TRY400  # the trace says nothing more

@@ -18,7 +18,7 @@ def replace_file(path: Path, content: bytes, *, owner: str = "") -> None:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123  # of a descriptor, for its mode
             if owner:
-                change_owner(beside, owner)
+                _give(descriptor, owner)
             file.write(content)
             file.flush()
             os.fsync(descriptor)
@@ -28,8 +28,20 @@ def replace_file(path: Path, content: bytes, *, owner: str = "") -> None:
 
 
 def change_owner(path: Path, owner: str) -> None:
-    """Give a file to a user and the group of that name; raise `OSError` if there is none."""
+    """Give a file or folder to a user and the group of that name.
+
+    Raise `OSError` if there is none, or if the path is a link: in a folder of that user's one
+    might lead to what is root's.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        shutil.chown(path, owner, owner)
+        _give(descriptor, owner)
+    finally:
+        os.close(descriptor)
+
+
+def _give(descriptor: int, owner: str) -> None:
+    try:
+        shutil.chown(descriptor, owner, owner)
     except LookupError as error:
         raise FileNotFoundError(f"there is no user or group {owner}") from error

@@ -27,11 +27,17 @@ from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from gatepost.linux import rtnetlink
+from gatepost.linux.courses import (
+    Course,
+    find_course,
+    route_along,
+    route_removal,
+    rtnetlink_address,
+)
 from gatepost.linux.links import all_links
-from gatepost.linux.netlink import Netlink, RoutingMessage, RoutingType, routing_request
-from gatepost.linux.netlink_message import CREATE, REPLACE, Request
+from gatepost.linux.netlink import Netlink, RoutingMessage
+from gatepost.linux.netlink_message import Request
 from gatepost.linux.nft import PROGRAM, run_nft
-from gatepost.linux.stand_ins import Course, find_course, rtnetlink_address
 from gatepost.model.netmap import Endpoint, IPAddress, IPNetwork
 from gatepost.model.owned import (
     DEVICE,
@@ -39,7 +45,6 @@ from gatepost.model.owned import (
     NARROW_MTU,
     NARROW_TABLE,
     NFT_NARROW_TABLE,
-    ROUTE_PROTOCOL,
 )
 
 log = logging.getLogger(__name__)
@@ -51,9 +56,6 @@ SEGMENT_6 = 1140
 # WireGuard's rule matches all 32 bits, ours in the mesh only some: with one more bit the kernel
 # says how it would go without the routes of this module.
 _PAST_US = MARK | 1
-_UNICAST = 1  # RTN_UNICAST
-_ON_LINK = 4  # RTNH_F_ONLINK: the next hop need not be in a network of the device
-_MTU_BIT = 1 << 2  # RTAX_MTU
 _GONE = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV})
 
 _TEXT = """\
@@ -165,37 +167,9 @@ class NarrowPaths:
         return found
 
 
-def _head(address: IPAddress) -> tuple[dict[str, int], list[tuple[str, object]]]:
-    fields = {
-        "family": rtnetlink.family_of(address.version),
-        "dst_len": address.max_prefixlen,
-        "table": NARROW_TABLE,
-        "proto": ROUTE_PROTOCOL,
-        "scope": rtnetlink.SCOPE_UNIVERSE,
-        "type": _UNICAST,
-    }
-    return fields, [("RTA_DST", str(address))]
-
-
 def _route(address: IPAddress, course: Course) -> Request:
-    fields, attributes = _head(address)
-    gateway = course.gateway if course.gateway != address else None
-    fields["flags"] = _ON_LINK if gateway else 0
-    if gateway is None and address.version == 4:  # noqa: PLR2004  # IPv6 routes have no scope
-        fields["scope"] = rtnetlink.SCOPE_LINK
-    attributes.append(("RTA_OIF", course.link.index))
-    if gateway is not None:
-        attributes.append(("RTA_GATEWAY", str(gateway)))
-    if course.source is not None:
-        attributes.append(("RTA_PREFSRC", str(course.source)))
-    metrics = [("RTAX_LOCK", _MTU_BIT), ("RTAX_MTU", NARROW_MTU)]
-    attributes.append(("RTA_METRICS", {"attrs": metrics}))
-    about = f"narrow route to {address}"
-    return routing_request(RoutingType.NEW_ROUTE, CREATE | REPLACE, fields, attributes, about=about)
+    return route_along(address, course, NARROW_TABLE, f"narrow route to {address}", NARROW_MTU)
 
 
 def _removal(address: IPAddress) -> Request:
-    fields, attributes = _head(address)
-    fields["scope"] = rtnetlink.SCOPE_NOWHERE
-    about = f"narrow route to {address}"
-    return routing_request(RoutingType.DELETE_ROUTE, 0, fields, attributes, about=about)
+    return route_removal(address, NARROW_TABLE, f"narrow route to {address}")

@@ -25,21 +25,26 @@ import socket
 import struct
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 
 from gatepost.linux import bpf, bpf_pins, rtnetlink, tc
+from gatepost.linux.courses import (
+    Course,
+    find_course,
+    route_along,
+    route_removal,
+    rtnetlink_address,
+)
 from gatepost.linux.links import all_links
-from gatepost.linux.netlink import Netlink, RoutingMessage, RoutingType, routing_request
-from gatepost.linux.netlink_message import CREATE, REPLACE, Request
+from gatepost.linux.netlink import Netlink, RoutingMessage
+from gatepost.linux.netlink_message import Request
 from gatepost.linux.rtnetlink import Link
 from gatepost.model.kernel import Rule, TrafficProgram
 from gatepost.model.netmap import Endpoint, IPAddress
 from gatepost.model.owned import (
-    MARK,
     RELAY_NETWORK,
     RELAY_NETWORK_V6,
     RELAY_PORT,
-    ROUTE_PROTOCOL,
     STAND_IN_PRIORITY,
     STAND_IN_PROGRAM_PRIORITY,
     STAND_IN_TABLE,
@@ -49,21 +54,10 @@ from gatepost.model.resource import Resource
 log = logging.getLogger(__name__)
 
 OBJECT = "relay_client"
-_UNICAST = 1  # RTN_UNICAST
-_ON_LINK = 4  # RTNH_F_ONLINK: the next hop need not be in a network of the device
 _PLACE = struct.Struct("!16sHHI")
 _SENDERS = struct.Struct("!16s16sHH")
 _BATCHES = bytes(4)  # in the map `refused`: how many
 _V4 = bytes(10) + b"\xff\xff"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """How the kernel reaches a relay: device, next hop (None: nobody between), our address."""
-
-    link: Link
-    gateway: IPAddress | None
-    source: IPAddress | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,31 +299,6 @@ class StandIns:
                 self._maps[name].put(key, value)
 
 
-async def find_course(
-    netlink: Netlink, server: IPAddress, links: Mapping[int, Link], mark: int = MARK
-) -> Course | None:
-    """Ask the kernel how packets with `mark` reach an address; None when that is this machine."""
-    messages = await netlink.ask(rtnetlink.get_route_to(server, mark))
-    for message in messages:
-        route = RoutingMessage(message)
-        link = links.get(route.number("RTA_OIF") or 0)
-        if link is None or link.is_loopback or route.field("type") != _UNICAST:
-            continue
-        gateway, source = route.text("RTA_GATEWAY"), route.text("RTA_PREFSRC")
-        return Course(
-            link=link,
-            gateway=rtnetlink_address(gateway) or (server if link.has_ethernet else None),
-            source=rtnetlink_address(source),
-        )
-    return None
-
-
-def rtnetlink_address(text: str | None) -> IPAddress | None:
-    if not text:
-        return None
-    return IPv6Address(text) if ":" in text else IPv4Address(text)
-
-
 def _programs(device: str) -> tuple[TrafficProgram, ...]:
     return (
         TrafficProgram(
@@ -352,37 +321,12 @@ def _programs(device: str) -> tuple[TrafficProgram, ...]:
 
 
 def _route(stand_in: _StandIn) -> Request:
-    address, course = stand_in.address, stand_in.course
-    fields, attributes = _route_head(address)
-    fields["flags"] = _ON_LINK if course.gateway else 0
-    if course.gateway is None and address.version == 4:  # noqa: PLR2004  # IPv6 routes have no scope
-        fields["scope"] = rtnetlink.SCOPE_LINK
-    attributes.append(("RTA_OIF", course.link.index))
-    if course.gateway is not None:
-        attributes.append(("RTA_GATEWAY", str(course.gateway)))
-    if course.source is not None:
-        attributes.append(("RTA_PREFSRC", str(course.source)))
-    about = f"route of {address}"
-    return routing_request(RoutingType.NEW_ROUTE, CREATE | REPLACE, fields, attributes, about=about)
+    address = stand_in.address
+    return route_along(address, stand_in.course, STAND_IN_TABLE, f"route of {address}")
 
 
 def _removal(address: IPAddress) -> Request:
-    fields, attributes = _route_head(address)
-    fields["scope"] = rtnetlink.SCOPE_NOWHERE
-    about = f"route of {address}"
-    return routing_request(RoutingType.DELETE_ROUTE, 0, fields, attributes, about=about)
-
-
-def _route_head(address: IPAddress) -> tuple[dict[str, int], list[tuple[str, object]]]:
-    fields = {
-        "family": rtnetlink.family_of(address.version),
-        "dst_len": address.max_prefixlen,
-        "table": STAND_IN_TABLE,
-        "proto": ROUTE_PROTOCOL,
-        "scope": rtnetlink.SCOPE_UNIVERSE,
-        "type": _UNICAST,
-    }
-    return fields, [("RTA_DST", str(address))]
+    return route_removal(address, STAND_IN_TABLE, f"route of {address}")
 
 
 def _address(version: int, number: int) -> IPAddress:

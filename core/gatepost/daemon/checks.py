@@ -52,10 +52,9 @@ def check_exit(before: BoxSettings, request: UpRequest, netmap: NetMap | None) -
 
 
 def _only(netmap: NetMap, wanted: str) -> Node:
-    name = wanted.lower().rstrip(".")
-    if name in _names(netmap.me):
+    if netmap.me.is_called(wanted):
         raise SettingsError(f"{wanted} is this box itself: an exit node is another one")
-    found = [peer for peer in netmap.peers if name in _names(peer)]
+    found = [peer for peer in netmap.peers if peer.is_called(wanted)]
     if not found:
         raise NotFoundError(
             f"no node of the mesh is called {wanted!r}",
@@ -64,11 +63,6 @@ def _only(netmap: NetMap, wanted: str) -> Node:
     if len(found) > 1:
         raise SettingsError(f"{len(found)} nodes are called {wanted!r}: give an address")
     return found[0]
-
-
-def _names(node: Node) -> set[str]:
-    full = node.name.lower().rstrip(".")
-    return {full, full.partition(".")[0], *map(str, node.addresses)}
 
 
 def check_running(*, logged_in: bool, wanted: bool, netmap: NetMap | None) -> None:

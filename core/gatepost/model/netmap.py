@@ -111,6 +111,12 @@ class Node:
         """The first part of the name, as people call the machine."""
         return self.name.partition(".")[0]
 
+    def is_called(self, wanted: str) -> bool:
+        """Say whether people mean this node: by its name, the first part of it, or an address."""
+        word = wanted.lower().rstrip(".")
+        names = {self.name.lower().rstrip("."), self.label.lower()}
+        return word in names or word in map(str, self.addresses)
+
     @property
     def routes(self) -> tuple[IPNetwork, ...]:
         """The networks behind the node: `allowed` without its own addresses."""

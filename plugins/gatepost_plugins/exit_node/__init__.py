@@ -202,8 +202,7 @@ def _rules(behind: Iterable[IPNetwork]) -> Iterator[Rule]:
 
 def _find(netmap: NetMap, wanted: str) -> tuple[Node | None, str]:
     """Return the peer that is meant, if it can be used, and what is wrong if anything is."""
-    name = wanted.lower().rstrip(".")
-    found = [p for p in netmap.peers if name in _names(p)]
+    found = [p for p in netmap.peers if p.is_called(wanted)]
     if not found:
         return None, f"exit node {wanted}: no node of the mesh has this name or address"
     if len(found) > 1:
@@ -220,11 +219,6 @@ def _find(netmap: NetMap, wanted: str) -> tuple[Node | None, str]:
     if missing:
         return peer, f"exit node {wanted}: it offers nothing for {missing[0]}, which goes nowhere"
     return peer, "" if peer.online is not False else f"exit node {wanted}: it is offline"
-
-
-def _names(peer: Node) -> set[str]:
-    full = peer.name.lower().rstrip(".")
-    return {full, full.partition(".")[0], *(str(a) for a in peer.addresses)}
 
 
 def _in_order(networks: Iterable[IPNetwork]) -> list[IPNetwork]:

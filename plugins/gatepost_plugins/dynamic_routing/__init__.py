@@ -146,12 +146,7 @@ def contribute(netmap: NetMap, settings: Settings, observed: Observed) -> Iterat
     yield from (ACCEPT_RA, WatchLocalNetworks(), WatchLinks(), WatchMeshRoutes(), WatchRouting())
     daemon = _daemon(netmap, settings, observed)
     if daemon is None:
-        yield Notice(
-            "no-routing-protocol",
-            "neither BGP nor OSPF is set up: gatepost plugin set dynamic-routing "
-            'as-number=65001 "neighbours=10.1.0.9 as 65002" learn=10.0.0.0/8',
-            Level.INFO,
-        )
+        yield _why_none(settings)
         return
     yield daemon
     local = observed.get(WatchLocalNetworks(), LocalNetworks())
@@ -187,6 +182,21 @@ def _daemon(netmap: NetMap, settings: Settings, observed: Observed) -> RoutingDa
         announce = frozenset(filter(_may_be_told, carried)) if is_known else None
     return RoutingDaemon(
         router_id=router_id, learn=settings.learn, announce=announce, bgp=bgp, ospf=ospf
+    )
+
+
+def _why_none(settings: Settings) -> Notice:
+    if settings.neighbours or settings.ospf_links:
+        return Notice(
+            "no-router-id",
+            "no routing protocol is spoken: this box has no IPv4 address in the mesh to be "
+            "known by; choose one: gatepost plugin set dynamic-routing router-id=192.168.1.1",
+        )
+    return Notice(
+        "no-routing-protocol",
+        "neither BGP nor OSPF is set up: gatepost plugin set dynamic-routing "
+        'as-number=65001 "neighbours=10.1.0.9 as 65002" learn=10.0.0.0/8',
+        Level.INFO,
     )
 
 

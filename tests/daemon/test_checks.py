@@ -81,4 +81,4 @@ def test_who_is_not_in_the_mesh_hears_why_at_once(
         check_running(logged_in=logged_in, wanted=wanted, netmap=netmap)
 
     assert "gatepost" in caught.value.hint
-    check_running(logged_in=True, wanted=True, netmap=MESH)
+    assert check_running(logged_in=True, wanted=True, netmap=MESH) is MESH

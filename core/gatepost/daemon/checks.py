@@ -65,8 +65,8 @@ def _only(netmap: NetMap, wanted: str) -> Node:
     return found[0]
 
 
-def check_running(*, logged_in: bool, wanted: bool, netmap: NetMap | None) -> None:
-    """Raise at once what else a peer's silence would say late: this box is not in the mesh."""
+def check_running(*, logged_in: bool, wanted: bool, netmap: NetMap | None) -> NetMap:
+    """Return who is in the mesh; raise at once what else a peer's silence would say late."""
     if not logged_in:
         raise RefusedError("this box is logged in nowhere", hint="join a mesh: gatepost up")
     if not wanted:
@@ -76,3 +76,4 @@ def check_running(*, logged_in: bool, wanted: bool, netmap: NetMap | None) -> No
             "the coordination server has not said yet who is in the mesh",
             hint="look with: gatepost status",
         )
+    return netmap

@@ -38,7 +38,7 @@ from gatepost.errors import SettingsError, UnreachableError
 from gatepost.model.guest_documents import PlainWireGuardDocument
 from gatepost.model.kernel import WireGuardDevice
 from gatepost.model.keys import NodePublic
-from gatepost.model.netmap import IPAddress, IPNetwork, NetworkFacts
+from gatepost.model.netmap import IPAddress, IPNetwork, NetMap, NetworkFacts
 from gatepost.model.process import LocalNetworks, WatchLocalNetworks
 from gatepost.model.resource import Level, Notice
 from gatepost.model.status import (
@@ -266,8 +266,7 @@ class LocalNode:
     async def ping(
         self, target: str, seconds: float, kind: PingKind = "disco", size: int = 0
     ) -> PingDocument:
-        self._check_running()
-        found = find_target(self.inputs.netmap, target)
+        found = find_target(self._running_netmap(), target)
         question = PingQuestion(target=target, seconds=seconds, kind=kind, size=size)
         means = Means(
             path_ping=self.carriers.ping,
@@ -278,10 +277,8 @@ class LocalNode:
         return await ping_peer(question, found, means)
 
     async def why(self, target: str, seconds: float) -> WhyDocument:
-        self._check_running()
-        netmap = self.inputs.netmap
+        netmap = self._running_netmap()
         found = find_target(netmap, target)
-        assert netmap is not None  # noqa: S101  # somebody was found in it
         witnesses = Witnesses(
             report=self.carriers.report,
             path_ping=self.carriers.ping,
@@ -296,9 +293,9 @@ class LocalNode:
         )
         return await why_peer(netmap, found, seconds, witnesses)
 
-    def _check_running(self) -> None:
+    def _running_netmap(self) -> NetMap:
         wanted, netmap = bool(self.inputs.wanted), self.inputs.netmap
-        check_running(logged_in=self.control.is_logged_in, wanted=wanted, netmap=netmap)
+        return check_running(logged_in=self.control.is_logged_in, wanted=wanted, netmap=netmap)
 
     async def _handshake(self, key: NodePublic) -> float | None:
         try:
@@ -359,7 +356,7 @@ class LocalNode:
 
     async def wake(self, request: WakeRequestDocument) -> WakeDocument:
         if request.site:
-            self._check_running()
+            self._running_netmap()
         resources = self.wishes.lowered.resources.values()
         return await wake(request.target, request.site, self.inputs.netmap, resources)
 

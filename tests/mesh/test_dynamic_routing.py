@@ -299,3 +299,4 @@ def test_ospf_does_the_same_and_switched_off_leaves_nothing(
         seconds=SECONDS,
         otherwise=lambda: "zebra runs on",
     )
+    b.box.run("sh", "-c", "until ! ls /run/frr/gatepost/*.conf; do sleep 0.1; done")

@@ -113,7 +113,7 @@ class Daemons:
         failures = self._failures.setdefault(program, _Failures())
         running = self._running.get(program)
         if running is not None and running.process.returncode is not None:
-            del self._running[program]
+            await self._end(program)
             self._note(failures, f"{program} ended with {running.process.returncode}")
             return
         try:
@@ -197,6 +197,7 @@ class Daemons:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        await asyncio.to_thread(self._file(program).unlink, missing_ok=True)  # it has passwords
 
     # --- files, in threads --------------------------------------------------------------
 

@@ -45,7 +45,7 @@ class BgpSpeaker:
 class OspfSpeaker:
     """A box as an OSPFv2 router (IPv4) of one area on these links.
 
-    `hello` is in seconds, 1 to 65535; a neighbour is dead after four of them. The line in
+    `hello` is in seconds, 1 to 16383; a neighbour is dead after four of them. The line in
     `password_file` signs packets (MD5, key 1; RFC 2328, D.3).
     """
 

@@ -1,7 +1,7 @@
 """The two files between the node and `gatepost-frr`, JSON each.
 
 `wanted.json` is the `RoutingDaemon` of the node's last round; no file means that none is
-wanted. `state.json` is how the daemon fares, written anew every few seconds: `at` is the
+wanted. `state.json` is how the daemon fares, written anew every second: `at` is the
 machine's monotonic clock in seconds, which both programs share, so that silence is noticed.
 Passwords are in neither: the files that hold them are named.
 """

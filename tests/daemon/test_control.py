@@ -171,6 +171,9 @@ async def test_a_server_that_goes_away_leaves_the_netmap_in_force(
 
         assert bench.inputs.netmap is not None
         assert [n.code for n in bench.control.standing.notices()] == ["server-unreachable"]
+        bench.control.configure(HERE, wanted=False)
+        await eventually(lambda: not bench.control.standing.notices())  # nobody asks it now
+        bench.control.configure(HERE, wanted=True)
         server.away = False
         await eventually(lambda: bench.control.standing.connected)
 

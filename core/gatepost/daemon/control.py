@@ -188,6 +188,7 @@ class Control:
                 if self._keeper.identity.login_server != self._server_url:
                     await self.start()
                 if not self._may_connect():
+                    self.standing.trouble = ""  # nobody asks it now
                     await self._changed.wait()
                     continue
                 try:

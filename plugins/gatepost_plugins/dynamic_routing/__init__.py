@@ -41,11 +41,15 @@ from gatepost.api import (
     hookimpl,
     why_never_behind,
 )
-from gatepost_plugins.dynamic_routing.reading import read_area, read_link, read_neighbour
+from gatepost_plugins.dynamic_routing.reading import (
+    LARGEST,
+    read_area,
+    read_link,
+    read_neighbour,
+)
 
 MOST_OFFERED = 1000  # learnt networks; each costs every node of the mesh
 _SHOWN = 6  # networks that a notice names
-_LARGEST_NUMBER = (1 << 32) - 1  # of an autonomous system (RFC 6793)
 _PROTOCOLS = {"bgp": "BGP", "ospf": "OSPF"}
 
 
@@ -57,7 +61,7 @@ class Settings:
             "Own AS",
             "Number of this box's autonomous system for BGP, such as 65001; 0 is no BGP.",
             minimum=0,
-            maximum=_LARGEST_NUMBER,
+            maximum=LARGEST,
         ),
     )
     neighbours: tuple[str, ...] = field(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gatepost.api import BgpNeighbour
 
-_LARGEST = (1 << 32) - 1  # number of an autonomous system (RFC 6793), and of an area
+LARGEST = (1 << 32) - 1  # number of an autonomous system (RFC 6793), and of an area
 _LINK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}", re.ASCII)  # Linux: IFNAMSIZ is 16
 
 
@@ -34,16 +34,16 @@ def read_neighbour(text: str) -> BgpNeighbour:
 
 
 def _number(text: str, whole: str) -> int:
-    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(_LARGEST))
-    if not is_number or not 1 <= int(text) <= _LARGEST:
-        raise ValueError(f"{text!r} in {whole!r} is no AS number: 1 to {_LARGEST}")
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST))
+    if not is_number or not 1 <= int(text) <= LARGEST:
+        raise ValueError(f"{text!r} in {whole!r} is no AS number: 1 to {LARGEST}")
     return int(text)
 
 
 def read_area(text: str) -> IPv4Address:
     """Read "0", "51" or "0.0.0.51"; raise `ValueError`."""
-    if text.isascii() and text.isdecimal() and len(text) <= len(str(_LARGEST)):
-        if int(text) <= _LARGEST:
+    if text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST)):
+        if int(text) <= LARGEST:
             return IPv4Address(int(text))
     else:
         try:

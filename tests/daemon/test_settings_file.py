@@ -39,6 +39,12 @@ def test_no_file_is_all_defaults(path: Path) -> None:
     assert SettingsFile(path).load() == BoxSettings()
 
 
+def test_a_slash_behind_the_server_makes_no_other_server_of_it(path: Path) -> None:
+    file = write(path, "[node]\nlogin-server = 'https://mesh.example/'\n")
+
+    assert file.load().node.login_server == "https://mesh.example"
+
+
 @pytest.mark.parametrize("text", WRONG)
 def test_a_wrong_file_is_refused_with_the_value(path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match=WRONG[text]):

@@ -66,6 +66,8 @@ class NodeSettings:
     )
 
     def __post_init__(self) -> None:
+        # As commands write it: with a slash it would be another server, and this box a new node.
+        object.__setattr__(self, "login_server", self.login_server.rstrip("/"))
         self.own_endpoints()
 
     def own_endpoints(self) -> tuple[Endpoint, ...]:
